@@ -1,0 +1,452 @@
+"""The kernels of the active instruction set, each behind one `def` that checks its arguments.
+
+`sigmoid`, `sigmoid_derivative`, `exp` and `matmul` take what NumPy's functions take and are public as fastnn.sigmoid and so on.
+The others are for the tests and the benchmarks: they take typed memoryviews of exactly the right kind.
+"""
+
+import os
+
+import numpy as np
+
+from libc.stdint cimport int64_t, uintptr_t
+from libc.stdlib cimport free, malloc
+
+cdef object ndarray = np.ndarray
+cdef object empty = np.empty
+cdef object FLOAT32 = np.dtype(np.float32)
+cdef object FLOAT64 = np.dtype(np.float64)
+
+cdef int64_t active_index = 0
+cdef const fastnn_kernels *active_float = NULL
+cdef const fastnn_kernels *active_double = NULL
+
+
+cdef const fastnn_kernels *active_table(int bits) noexcept nogil:
+    return active_float if bits == 32 else active_double
+
+
+cdef inline const fastnn_kernels *table_of(floating *dtype) noexcept nogil:
+    """The active table for a C type, which the type of the pointer names."""
+    return active_float if floating is float else active_double
+
+
+def built_isas():
+    """Names of the instruction sets that were built, best first."""
+    return [fastnn_isa_name(i).decode() for i in range(fastnn_isa_count())]
+
+
+def available_isas():
+    """Names of the instruction sets that this machine can run, best first.
+
+    Returns
+    -------
+    list of str
+        Some of "avx512", "avx2", "neon" and "scalar". The environment variable FASTNN_ISA, read at import, makes
+        fastnn use another than the first.
+    """
+    return [name for i, name in enumerate(built_isas()) if fastnn_isa_runnable(i)]
+
+
+def isa():
+    """Name of the instruction set in use.
+
+    Returns
+    -------
+    str
+    """
+    return fastnn_isa_name(active_index).decode()
+
+
+def select(str name not None):
+    """Use another instruction set from now on, in the whole process; for tests. No kernel may be running."""
+    global active_index, active_float, active_double
+    if name not in available_isas():
+        raise ValueError(f"instruction set {name!r} cannot run here; expected one of {', '.join(available_isas())}")
+    active_index = built_isas().index(name)
+    active_float = fastnn_table(active_index, 32)
+    active_double = fastnn_table(active_index, 64)
+
+
+def _select_at_import():
+    cdef str name = os.environ.get("FASTNN_ISA", "")
+    try:
+        select(name or available_isas()[0])
+    except ValueError as error:
+        raise ImportError(f"FASTNN_ISA: {error}") from None
+
+
+_select_at_import()
+
+
+cdef class Workspace:
+    def __cinit__(self):
+        self.block = NULL
+        self.data = NULL
+        self.n_bytes = 0
+
+    def __dealloc__(self):
+        free(self.block)
+
+    cdef void *reserve(self, int64_t n_bytes) except? NULL:
+        """Make it hold at least n_bytes; what it held is lost."""
+        if n_bytes > self.n_bytes:
+            free(self.block)
+            self.data = NULL
+            self.n_bytes = 0
+            self.block = malloc(<size_t> n_bytes + FASTNN_ALIGNMENT)
+            if self.block == NULL:
+                raise MemoryError(f"cannot allocate a workspace of {n_bytes} bytes")
+            self.data = <void *> ((<uintptr_t> self.block + FASTNN_ALIGNMENT - 1) & ~<uintptr_t> (FASTNN_ALIGNMENT - 1))
+            self.n_bytes = n_bytes
+        return self.data
+
+
+# Arguments
+
+def as_floating(value, str name not None):
+    """Turn anything numeric into an aligned float32 or float64 array whose strides are whole elements.
+
+    float32 stays, float16 becomes float32, integers and booleans become float64. No copy is made that is not needed.
+    """
+    if np.ma.is_masked(value):
+        raise TypeError(f"{name} has masked elements, which would be taken at face value; fill or drop them first")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array: {error}") from None
+    kind = array.dtype.kind
+    if kind == "O":
+        try:
+            array = array.astype(FLOAT64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{name} must hold real numbers: {error}") from None
+    elif kind not in "fiub" or array.dtype.itemsize > 8:
+        raise TypeError(f"{name} must hold real numbers, at most 64 bits wide; got dtype {array.dtype}")
+    dtype = FLOAT32 if array.dtype.kind == "f" and array.dtype.itemsize <= 4 else FLOAT64
+    array = np.require(array, dtype, "A")
+    if any(stride % dtype.itemsize for stride in array.strides):
+        array = array.copy()
+    return array
+
+
+cdef inline object operand(object value, str name):
+    """as_floating, with a short way through for the usual array."""
+    if type(value) is ndarray:
+        dtype = value.dtype
+        if dtype is FLOAT64 or dtype is FLOAT32:
+            flags = value.flags
+            if flags.c_contiguous and flags.aligned:
+                return value
+    return as_floating(value, name)
+
+
+cdef object check_out(object out, tuple shape, object dtype):
+    if not isinstance(out, ndarray):
+        raise TypeError(f"out must be a numpy.ndarray; got {type(out).__name__}")
+    if out.dtype != dtype:
+        raise TypeError(f"out must have dtype {dtype}; got {out.dtype}")
+    if out.shape != shape:
+        raise ValueError(f"out must have shape {shape}; got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable; got a read-only array")
+
+
+# Elementwise
+
+ctypedef void (*elementwise)(void *out, const void *x, int64_t n) noexcept nogil
+
+cdef enum:
+    WITH_THE_GIL = 4096  # releasing it costs as much as this many elements do
+
+
+cdef int map_view(floating[::1] out, const floating[::1] x, elementwise kernel) except -1:
+    cdef int64_t n = x.shape[0]
+    if n == 0:
+        return 0
+    if n <= WITH_THE_GIL:
+        kernel(&out[0], &x[0], n)
+    else:
+        with nogil:
+            kernel(&out[0], &x[0], n)
+    return 0
+
+
+cdef object map_array(object value, object out, str name, elementwise kernel32, elementwise kernel64):
+    array = operand(value, name)
+    if not array.flags.c_contiguous:
+        array = np.ascontiguousarray(array)
+    dtype = array.dtype
+    shape = array.shape
+    if out is None:
+        result = empty(shape, dtype)
+    else:
+        check_out(out, shape, dtype)
+        direct = out.flags.c_contiguous and out.flags.aligned and dtype is out.dtype
+        # In place is right for a kernel that maps each element alone; a shifted overlap is not.
+        same = direct and out.ctypes.data == array.ctypes.data
+        result = out if same or direct and not np.may_share_memory(out, array) else empty(shape, dtype)
+    if len(shape) == 1:
+        flat_result, flat = result, array
+    else:
+        flat_result, flat = result.reshape(-1), array.reshape(-1)
+    if dtype is FLOAT64:
+        map_view[double](flat_result, flat, kernel64)
+    else:
+        map_view[float](flat_result, flat, kernel32)
+    if out is None:
+        return result if len(shape) else result[()]
+    if result is not out:
+        out[...] = result
+    return out
+
+
+def exp(x, out=None):
+    """e to the power of x, within 1 ULP; see `sigmoid` for the arguments."""
+    return map_array(x, out, "x", active_float.exp_forward, active_double.exp_forward)
+
+
+def sigmoid(x, out=None):
+    """Compute the logistic sigmoid 1 / (1 + exp(-x)) of each element, within 1.5 ULP, without overflow or warnings.
+
+    Parameters
+    ----------
+    x : array_like of real numbers, any shape
+        float32 is computed in float32; float64, integers and booleans in float64.
+    out : ndarray, optional
+        Where to put the result: x's shape and the result's dtype. May be x itself.
+
+    Returns
+    -------
+    ndarray or scalar
+        The sigmoid, in x's shape; `out` if it was given. 0 for -inf, 1 for inf, NaN for NaN.
+
+    Raises
+    ------
+    TypeError
+        If x is not real numbers, or out is not an array of the result's dtype.
+    ValueError
+        If out has another shape or is read-only.
+    """
+    return map_array(x, out, "x", active_float.sigmoid_forward, active_double.sigmoid_forward)
+
+
+def sigmoid_derivative(a, out=None):
+    """Compute the derivative a (1 - a) of the sigmoid, as a function of its value a = sigmoid(x), not of x.
+
+    Parameters
+    ----------
+    a : array_like of real numbers, any shape
+        Activations.
+    out : ndarray, optional
+        Where to put the result: a's shape and the result's dtype. May be a itself.
+
+    Returns
+    -------
+    ndarray or scalar
+        a (1 - a), in a's shape; `out` if it was given.
+
+    Raises
+    ------
+    TypeError
+        If a is not real numbers, or out is not an array of the result's dtype.
+    ValueError
+        If out has another shape or is read-only.
+    """
+    return map_array(a, out, "a", active_float.sigmoid_derivative, active_double.sigmoid_derivative)
+
+
+# Matrix products
+
+cdef inline fastnn_matrix matrix_of(const floating[:, :] view) noexcept:
+    cdef fastnn_matrix matrix
+    matrix.data = &view[0, 0]
+    matrix.row_stride = view.strides[0] // <int64_t> sizeof(floating)
+    matrix.column_stride = view.strides[1] // <int64_t> sizeof(floating)
+    return matrix
+
+
+cdef int product(floating[:, :] c, const floating[:, :] a, const floating[:, :] b, bint accumulate,
+                 int64_t repeats) except -1:
+    """C = [C +] A B for checked shapes."""
+    cdef int64_t m = c.shape[0], n = c.shape[1], k = a.shape[1], i
+    cdef const fastnn_kernels *table = table_of[floating](NULL)
+    cdef fastnn_matrix a_matrix, b_matrix
+    cdef int64_t row_stride = c.strides[0] // <int64_t> sizeof(floating)
+    cdef int64_t column_stride = c.strides[1] // <int64_t> sizeof(floating)
+    cdef Workspace workspace
+    cdef void *scratch
+    if m == 0 or n == 0:
+        return 0
+    a_matrix.data = b_matrix.data = NULL
+    if k > 0:
+        a_matrix = matrix_of(a)
+        b_matrix = matrix_of(b)
+    workspace = Workspace.__new__(Workspace)
+    scratch = workspace.reserve(table.gemm_workspace(m, n, k))
+    if m * n * k <= WITH_THE_GIL and repeats == 1:
+        table.gemm(&c[0, 0], row_stride, column_stride, a_matrix, b_matrix, accumulate, m, n, k, scratch)
+    else:
+        with nogil:
+            for i in range(repeats):
+                table.gemm(&c[0, 0], row_stride, column_stride, a_matrix, b_matrix, accumulate, m, n, k, scratch)
+    return 0
+
+
+def gemm(floating[:, :] c, const floating[:, :] a, const floating[:, :] b, bint accumulate=False, int64_t repeats=1):
+    """C = A B, or C += A B: the kernel itself, `repeats` times over so that a benchmark can leave Python out."""
+    if a.shape[1] != b.shape[0] or c.shape[0] != a.shape[0] or c.shape[1] != b.shape[1]:
+        raise ValueError("gemm: the shapes of c, a and b do not fit together")
+    product(c, a, b, accumulate, repeats)
+
+
+cdef inline object matrix_operand(object value, str name):
+    if type(value) is ndarray:
+        dtype = value.dtype
+        if dtype is FLOAT64 or dtype is FLOAT32:
+            flags = value.flags
+            if flags.aligned and (flags.c_contiguous or flags.f_contiguous):
+                return value
+    return as_floating(value, name)
+
+
+def matmul(a, b, out=None):
+    """Multiply two matrices, by one thread.
+
+    Each element of the product is one chain of fused multiply-adds over the inner dimension in order, so the result has
+    the same bits on every machine, and a row of it does not depend on the rows around.
+
+    Parameters
+    ----------
+    a : array_like, shape (m, k) or (k,)
+    b : array_like, shape (k, n) or (k,)
+        One-dimensional operands are taken as a row a and a column b, and their dimension is left out of the result, as
+        numpy.matmul does. float32 with float32 is computed in float32, anything else in float64. Transposed and strided
+        operands are read where they lie.
+    out : ndarray, optional
+        Where to put the result: its shape and dtype. May overlap a or b, at the cost of a copy.
+
+    Returns
+    -------
+    ndarray, shape (m, n), or scalar
+        `out` if it was given.
+
+    Raises
+    ------
+    TypeError
+        If an operand is not real numbers, or out is not an array of the result's dtype.
+    ValueError
+        If the shapes do not fit, or out is read-only.
+    """
+    cdef object left = matrix_operand(a, "a"), right = matrix_operand(b, "b")
+    cdef tuple shape
+    dtype = left.dtype
+    if dtype is not right.dtype:
+        dtype = FLOAT64
+        left, right = np.asarray(left, FLOAT64), np.asarray(right, FLOAT64)
+    shape = (<tuple> left.shape)[:-1] + (<tuple> right.shape)[1:]
+    left, right = as_matrices(left, right)
+    if out is None:
+        result = empty(shape, dtype)
+    else:
+        check_out(out, shape, dtype)
+        overlap = np.may_share_memory(out, left) or np.may_share_memory(out, right)
+        strided = not out.flags.aligned or any(stride % dtype.itemsize for stride in out.strides)
+        result = empty(shape, dtype) if overlap or strided or dtype is not out.dtype else out
+    matrix = result if len(shape) == 2 else result.reshape(left.shape[0], right.shape[1])
+    if dtype is FLOAT64:
+        product[double](matrix, left, right, False, 1)
+    else:
+        product[float](matrix, left, right, False, 1)
+    if out is None:
+        return result if len(shape) else result[()]
+    if result is not out:
+        out[...] = result
+    return out
+
+
+cdef tuple as_matrices(object left, object right):
+    cdef tuple a = left.shape, b = right.shape
+    if not 1 <= len(a) <= 2:
+        raise ValueError(f"a must have 1 or 2 dimensions; got shape {a}")
+    if not 1 <= len(b) <= 2:
+        raise ValueError(f"b must have 1 or 2 dimensions; got shape {b}")
+    if a[len(a) - 1] != b[0]:
+        raise ValueError(f"a's columns must be as many as b's rows; got shapes {a} and {b}")
+    return left if len(a) == 2 else left.reshape(1, -1), right if len(b) == 2 else right.reshape(-1, 1)
+
+
+# The loss and the book's network
+
+def sum_squared_error(const floating[::1] output, const floating[::1] y):
+    """Sum of (y - output)^2 over all elements."""
+    cdef const fastnn_kernels *table = table_of[floating](NULL)
+    if output.shape[0] != y.shape[0]:
+        raise ValueError(f"y must be as long as output ({output.shape[0]}); got {y.shape[0]}")
+    if y.shape[0] == 0:
+        return 0.0
+    return table.sum_squared_error(&output[0], &y[0], y.shape[0])
+
+
+cdef fastnn_two_layer two_layer_of(const floating[:, ::1] x, const floating[:, ::1] y, floating[:, ::1] weights1,
+                                   floating[:, ::1] weights2, floating[:, ::1] layer1, floating[:, ::1] output,
+                                   double learning_rate) except *:
+    """Describe a network of at least one row, input, hidden unit and output to the kernels."""
+    cdef fastnn_two_layer network
+    network.n_rows, network.n_inputs = x.shape[0], x.shape[1]
+    network.n_hidden, network.n_outputs = weights2.shape[0], weights2.shape[1]
+    if min(network.n_rows, network.n_inputs, network.n_hidden, network.n_outputs) < 1:
+        raise ValueError("x, weights1, weights2 and output must not be empty")
+    for name, shape, rows, columns in (
+        ("y", (y.shape[0], y.shape[1]), network.n_rows, network.n_outputs),
+        ("weights1", (weights1.shape[0], weights1.shape[1]), network.n_inputs, network.n_hidden),
+        ("layer1", (layer1.shape[0], layer1.shape[1]), network.n_rows, network.n_hidden),
+        ("output", (output.shape[0], output.shape[1]), network.n_rows, network.n_outputs),
+    ):
+        if shape != (rows, columns):
+            raise ValueError(f"{name} must have shape {(rows, columns)}; got {shape}")
+    network.x, network.y = &x[0, 0], &y[0, 0]
+    network.weights1, network.weights2 = &weights1[0, 0], &weights2[0, 0]
+    network.layer1, network.output = &layer1[0, 0], &output[0, 0]
+    network.learning_rate = learning_rate
+    return network
+
+
+def two_layer_forward(const floating[:, ::1] x, const floating[:, ::1] y, floating[:, ::1] weights1,
+                      floating[:, ::1] weights2, floating[:, ::1] layer1, floating[:, ::1] output):
+    """layer1 and output from x and the weights."""
+    cdef fastnn_two_layer network = two_layer_of(x, y, weights1, weights2, layer1, output, 0)
+    cdef const fastnn_kernels *table = table_of[floating](NULL)
+    cdef Workspace workspace = Workspace()
+    table.two_layer_forward(&network, workspace.reserve(table.two_layer_workspace(&network)))
+
+
+def two_layer_backward(const floating[:, ::1] x, const floating[:, ::1] y, floating[:, ::1] weights1,
+                       floating[:, ::1] weights2, floating[:, ::1] layer1, floating[:, ::1] output,
+                       double learning_rate):
+    """One update of the weights from layer1 and output."""
+    cdef fastnn_two_layer network = two_layer_of(x, y, weights1, weights2, layer1, output, learning_rate)
+    cdef const fastnn_kernels *table = table_of[floating](NULL)
+    cdef Workspace workspace = Workspace()
+    table.two_layer_backward(&network, workspace.reserve(table.two_layer_workspace(&network)))
+
+
+def two_layer_train(const floating[:, ::1] x, const floating[:, ::1] y, floating[:, ::1] weights1,
+                    floating[:, ::1] weights2, floating[:, ::1] layer1, floating[:, ::1] output,
+                    double learning_rate, floating[::1] losses):
+    """As many iterations as there are losses to fill."""
+    cdef fastnn_two_layer network = two_layer_of(x, y, weights1, weights2, layer1, output, learning_rate)
+    cdef const fastnn_kernels *table = table_of[floating](NULL)
+    cdef Workspace workspace = Workspace()
+    if losses.shape[0] > 0:
+        table.two_layer_train(&network, &losses[0], losses.shape[0],
+                              workspace.reserve(table.two_layer_workspace(&network)))
+
+
+def peak_flops(int bits, int64_t iterations):
+    """Run independent multiply-adds and return how many floating-point operations it were; for benchmarks."""
+    cdef double sink
+    cdef int64_t count
+    cdef const fastnn_kernels *table = active_table(bits)
+    with nogil:
+        count = table.peak_flops(&sink, iterations)
+    return count

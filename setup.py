@@ -1,0 +1,142 @@
+"""Build the extensions: src_c/kernels.c once per (instruction set, dtype), then the Cython modules that call it.
+
+Everything about the package but its compiled parts is in pyproject.toml. FASTNN_BUILD, a comma-separated list, asks for
+builds that only developers want:
+
+    warnings-are-errors   a compiler warning in src_c stops the build
+    sanitize              AddressSanitizer and UndefinedBehaviorSanitizer
+    emulate               also the instruction sets that this processor lacks, written in those it has (needs SIMDe's
+                          headers; x86-64 only); they can be selected by name and tested, and are never chosen by default
+"""
+
+import os
+import platform
+import sysconfig
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+BUILD_OPTIONS = {"warnings-are-errors", "sanitize", "emulate"}
+X86_64_FLAGS = {
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
+}
+MSVC_FLAGS = {"avx2": ["/arch:AVX2"], "avx512": ["/arch:AVX512"]}
+
+
+def build_options() -> set[str]:
+    """Read FASTNN_BUILD."""
+    options = {word for word in os.environ.get("FASTNN_BUILD", "").split(",") if word}
+    if unknown := options - BUILD_OPTIONS:
+        raise SystemExit(f"FASTNN_BUILD: unknown {sorted(unknown)}; valid are {sorted(BUILD_OPTIONS)}")
+    return options
+
+
+def target_machine() -> str:
+    """Name the processor family that is built for: "x86_64", "aarch64", or another, which gets scalar code alone."""
+    machine = sysconfig.get_platform().rpartition("-")[2].lower()
+    if machine == "universal2":  # a Python for two families; we build for the one we run on
+        machine = platform.machine().lower()
+        os.environ.setdefault("ARCHFLAGS", f"-arch {machine}")
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+
+
+class BuildExtensions(build_ext):
+    """build_ext that compiles the tables of kernels and links them into fastnn._kernels."""
+
+    def build_extension(self, extension: Extension) -> None:
+        """Compile one extension module."""
+        extension.extra_compile_args = self.common_flags()
+        if "sanitize" in build_options():
+            extension.extra_link_args = ["-fsanitize=address,undefined"]
+        if extension.name == "fastnn._kernels":
+            extension.extra_objects = self.compile_kernels()
+        super().build_extension(extension)
+
+    @property
+    def is_msvc(self) -> bool:
+        """Whether flags are spelled Microsoft's way."""
+        return self.compiler.compiler_type == "msvc"
+
+    def common_flags(self) -> list[str]:
+        """Flags for every C file. No flag may let the compiler contract or reorder floating-point operations."""
+        if self.is_msvc:
+            return ["/std:c11", "/O2", "/fp:precise"]
+        flags = ["-std=c11", "-O3", "-fno-fast-math", "-ffp-contract=off"]
+        if "sanitize" in build_options():
+            flags += ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
+            flags += ["-fno-sanitize-recover=undefined"]
+        return flags
+
+    def warning_flags(self) -> list[str]:
+        """Flags for our own C files."""
+        if self.is_msvc:
+            return ["/W3"]
+        werror = ["-Werror"] if "warnings-are-errors" in build_options() else []
+        return ["-Wall", "-Wextra", *werror]
+
+    def compile_kernels(self) -> list[str]:
+        """Compile dispatch.c, and kernels.c in an object directory of its own per (instruction set, dtype)."""
+        macros = []
+        emulated = [] if "emulate" not in build_options() else self.emulated_instruction_sets()
+        macros = [(f"FASTNN_EMULATE_{name.upper()}", "1") for name in emulated]
+        objects = self.compile("src_c/dispatch.c", "dispatch", macros, [])
+        for name, flags in self.instruction_sets().items():
+            for bits in (32, 64):
+                macros = [(f"FASTNN_ISA_{name.upper()}", "1"), ("FASTNN_BITS", str(bits))]
+                if name in emulated:
+                    macros.append(("FASTNN_EMULATED", "1"))
+                objects += self.compile("src_c/kernels.c", f"{name}_{bits}", macros, flags)
+        return objects
+
+    def emulated_instruction_sets(self) -> list[str]:
+        """Name what SIMDe has to stand in for on this machine."""
+        if target_machine() != "x86_64":
+            raise SystemExit("FASTNN_BUILD: 'emulate' needs an x86-64 machine")
+        cpuinfo = Path("/proc/cpuinfo")
+        native = cpuinfo.exists() and "avx512vl" in cpuinfo.read_text()
+        return ["neon"] if native else ["avx512", "neon"]
+
+    def instruction_sets(self) -> dict[str, list[str]]:
+        """Map each instruction set to build to the flags that it needs."""
+        sets: dict[str, list[str]] = {"scalar": []}
+        if target_machine() == "x86_64":
+            sets |= MSVC_FLAGS if self.is_msvc else X86_64_FLAGS
+        elif target_machine() == "aarch64":
+            sets["neon"] = []
+        if "emulate" in build_options():
+            sets |= dict.fromkeys(self.emulated_instruction_sets(), X86_64_FLAGS["avx2"])
+        return sets
+
+    def compile(self, source: str, folder: str, macros: list[tuple[str, str]], flags: list[str]) -> list[str]:
+        """Compile one C file into its own folder and name the object."""
+        return self.compiler.compile(
+            [source],
+            output_dir=str(Path(self.build_temp, folder)),
+            macros=macros,
+            include_dirs=["src_c"],
+            extra_postargs=[*self.common_flags(), *self.warning_flags(), *flags],
+            depends=[str(path) for path in Path("src_c").rglob("*.h")],
+        )
+
+
+extensions = [
+    Extension(f"fastnn.{name}", [f"fastnn/{name}.pyx"], include_dirs=["src_c"], depends=["src_c/fastnn.h"])
+    for name in ("_kernels", "_engine")
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "initializedcheck": False,
+            "cdivision": True,
+        },
+    ),
+    cmdclass={"build_ext": BuildExtensions},
+)

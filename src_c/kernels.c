@@ -1,0 +1,72 @@
+/* The spine of the kernels: compiled once per (instruction set, dtype), with -DFASTNN_ISA_<SET> -DFASTNN_BITS=<32 or
+ * 64>, it exports one table, fastnn_kernels_<set>_<bits>. Everything else in the translation unit is static, so the
+ * compiler may use the instruction set's flags without any of its code reaching a processor that lacks them.
+ *
+ * `real` is the dtype. simd/ gives the vector type `vec` and its operations v_*; kernels/ holds the mathematics, once. */
+#include "fastnn.h"
+
+#include <math.h>
+#include <string.h>
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define INLINE static __forceinline
+#define UNROLL
+#elif defined(__clang__)
+#define INLINE static inline __attribute__((always_inline, unused))
+#define UNROLL _Pragma("unroll")
+#else
+#define INLINE static inline __attribute__((always_inline, unused))
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+#if FASTNN_BITS == 32
+typedef float real;
+INLINE real real_fma(real a, real b, real c) { return fmaf(a, b, c); }
+#elif FASTNN_BITS == 64
+typedef double real;
+INLINE real real_fma(real a, real b, real c) { return fma(a, b, c); }
+#else
+#error "define FASTNN_BITS as 32 or 64"
+#endif
+
+#if defined(FASTNN_ISA_SCALAR)
+#include "simd/scalar.h"
+#elif defined(FASTNN_ISA_AVX2)
+#include "simd/avx2.h"
+#elif defined(FASTNN_ISA_AVX512)
+#include "simd/avx512.h"
+#elif defined(FASTNN_ISA_NEON)
+#include "simd/neon.h"
+#else
+#error "define FASTNN_ISA_SCALAR, FASTNN_ISA_AVX2, FASTNN_ISA_AVX512 or FASTNN_ISA_NEON"
+#endif
+
+#include "kernels/exp.h"
+#include "kernels/elementwise.h"
+#include "kernels/loss.h"
+#include "kernels/gemm.h"
+#include "kernels/two_layer.h"
+#include "kernels/peak.h"
+
+#define NAME_OF_TABLE(isa, bits) fastnn_kernels_##isa##_##bits
+#define TABLE(isa, bits) NAME_OF_TABLE(isa, bits)
+#define QUOTE(isa) #isa
+#define NAME(isa) QUOTE(isa)
+
+extern const fastnn_kernels TABLE(ISA_NAME, FASTNN_BITS);
+
+const fastnn_kernels TABLE(ISA_NAME, FASTNN_BITS) = {
+    .isa = NAME(ISA_NAME),
+    .bits = FASTNN_BITS,
+    .exp_forward = exp_forward,
+    .sigmoid_forward = sigmoid_forward,
+    .sigmoid_derivative = sigmoid_derivative,
+    .sum_squared_error = sum_squared_error,
+    .gemm = gemm,
+    .gemm_workspace = gemm_workspace,
+    .two_layer_forward = two_layer_forward,
+    .two_layer_backward = two_layer_backward,
+    .two_layer_train = two_layer_train,
+    .two_layer_workspace = two_layer_workspace,
+    .peak_flops = peak_flops,
+};

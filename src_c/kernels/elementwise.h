@@ -1,0 +1,24 @@
+/* Kernels that map each element alone. */
+#ifndef FASTNN_KERNELS_ELEMENTWISE_H
+#define FASTNN_KERNELS_ELEMENTWISE_H
+
+INLINE vec v_sigmoid_derivative(vec a) { return v_mul(a, v_sub(v_set1(1), a)); }
+
+INLINE void map_elements(real *out, const real *x, int64_t n, vec (*f)(vec)) {
+    int64_t i = 0;
+    for (; i + VLEN <= n; i += VLEN) v_store(out + i, f(v_load(x + i)));
+    if (i < n) {
+        const vpart rest = v_first(n - i);
+        v_store_part(out + i, rest, f(v_load_part(x + i, rest)));
+    }
+}
+
+static void exp_forward(void *out, const void *x, int64_t n) { map_elements(out, x, n, v_exp); }
+
+static void sigmoid_forward(void *out, const void *x, int64_t n) { map_elements(out, x, n, v_sigmoid); }
+
+static void sigmoid_derivative(void *out, const void *a, int64_t n) {
+    map_elements(out, a, n, v_sigmoid_derivative);
+}
+
+#endif

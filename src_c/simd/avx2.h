@@ -1,0 +1,74 @@
+/* AVX2 with FMA: 256-bit vectors. */
+#ifndef FASTNN_SIMD_AVX2_H
+#define FASTNN_SIMD_AVX2_H
+
+#include <immintrin.h>
+
+#define ISA_NAME avx2
+
+#if FASTNN_BITS == 32
+#define V(op) _mm256_##op##_ps
+typedef __m256 vec;
+enum { VLEN = 8 };
+#else
+#define V(op) _mm256_##op##_pd
+typedef __m256d vec;
+enum { VLEN = 4 };
+#endif
+typedef vec vmask;
+typedef __m256i vpart;
+
+/* 6 x 2 accumulators, two vectors of B and one of A use 15 of the 16 registers. A panel of B of BLOCK_K rows stays in
+ * L1d, a block of BLOCK_K x BLOCK_COLUMNS in half of a 512 KiB L2. */
+enum { TILE_ROWS = 6, TILE_VECTORS = 2 };
+enum { BLOCK_ROWS = 96, BLOCK_K = 256, BLOCK_COLUMNS = 1024 };
+
+INLINE vec v_zero(void) { return V(setzero)(); }
+INLINE vec v_set1(real x) { return V(set1)(x); }
+INLINE vec v_load(const real *p) { return V(loadu)(p); }
+INLINE void v_store(real *p, vec a) { V(storeu)(p, a); }
+INLINE vec v_load_part(const real *p, vpart part) { return V(maskload)(p, part); }
+INLINE void v_store_part(real *p, vpart part, vec a) { V(maskstore)(p, part, a); }
+
+INLINE vec v_add(vec a, vec b) { return V(add)(a, b); }
+INLINE vec v_sub(vec a, vec b) { return V(sub)(a, b); }
+INLINE vec v_mul(vec a, vec b) { return V(mul)(a, b); }
+INLINE vec v_div(vec a, vec b) { return V(div)(a, b); }
+INLINE vec v_fma(vec a, vec b, vec c) { return V(fmadd)(a, b, c); }
+INLINE vec v_fnma(vec a, vec b, vec c) { return V(fnmadd)(a, b, c); }
+INLINE vec v_max(vec a, vec b) { return V(max)(a, b); }
+INLINE vec v_min(vec a, vec b) { return V(min)(a, b); }
+INLINE vec v_abs(vec a) { return V(andnot)(V(set1)(-(real)0), a); }
+INLINE vmask v_less(vec a, vec b) { return V(cmp)(a, b, _CMP_LT_OQ); }
+INLINE vec v_select(vmask m, vec a, vec b) { return V(blendv)(b, a, m); }
+
+#if FASTNN_BITS == 32
+INLINE vpart v_first(int64_t n) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
+}
+INLINE vec v_exponent_from_mantissa(vec a) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23));
+}
+#else
+INLINE vpart v_first(int64_t n) {
+    const __m256i lane = _mm256_setr_epi64x(0, 1, 2, 3);
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), lane);
+}
+INLINE vec v_exponent_from_mantissa(vec a) {
+    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52));
+}
+#endif
+
+INLINE void v_zip(vec a, vec b, vec *low, vec *high) {
+    const vec even = V(unpacklo)(a, b), odd = V(unpackhi)(a, b); /* zipped within each half */
+#if FASTNN_BITS == 32
+    *low = _mm256_permute2f128_ps(even, odd, 0x20);
+    *high = _mm256_permute2f128_ps(even, odd, 0x31);
+#else
+    *low = _mm256_permute2f128_pd(even, odd, 0x20);
+    *high = _mm256_permute2f128_pd(even, odd, 0x31);
+#endif
+}
+
+#endif

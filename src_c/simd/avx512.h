@@ -1,0 +1,76 @@
+/* AVX-512 F, DQ, BW and VL: 512-bit vectors with mask registers. */
+#ifndef FASTNN_SIMD_AVX512_H
+#define FASTNN_SIMD_AVX512_H
+
+#ifdef FASTNN_EMULATED
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+#else
+#include <immintrin.h>
+#endif
+
+#define ISA_NAME avx512
+
+#if FASTNN_BITS == 32
+#define V(op) _mm512_##op##_ps
+typedef __m512 vec;
+typedef __mmask16 vmask;
+typedef __mmask16 vpart;
+enum { VLEN = 16 };
+#else
+#define V(op) _mm512_##op##_pd
+typedef __m512d vec;
+typedef __mmask8 vmask;
+typedef __mmask8 vpart;
+enum { VLEN = 8 };
+#endif
+
+/* 8 x 3 accumulators, three vectors of B and one of A use 28 of the 32 registers. A panel of B of BLOCK_K rows fills
+ * L1d by half or three quarters, a block of BLOCK_K x BLOCK_COLUMNS half of a 1 MiB L2. */
+enum { TILE_ROWS = 8, TILE_VECTORS = 3 };
+enum { BLOCK_ROWS = 96, BLOCK_K = 128, BLOCK_COLUMNS = 1008 };
+
+INLINE vec v_zero(void) { return V(setzero)(); }
+INLINE vec v_set1(real x) { return V(set1)(x); }
+INLINE vec v_load(const real *p) { return V(loadu)(p); }
+INLINE void v_store(real *p, vec a) { V(storeu)(p, a); }
+INLINE vpart v_first(int64_t n) { return (vpart)((1u << n) - 1u); }
+INLINE vec v_load_part(const real *p, vpart part) { return V(maskz_loadu)(part, p); }
+INLINE void v_store_part(real *p, vpart part, vec a) { V(mask_storeu)(p, part, a); }
+
+INLINE vec v_add(vec a, vec b) { return V(add)(a, b); }
+INLINE vec v_sub(vec a, vec b) { return V(sub)(a, b); }
+INLINE vec v_mul(vec a, vec b) { return V(mul)(a, b); }
+INLINE vec v_div(vec a, vec b) { return V(div)(a, b); }
+INLINE vec v_fma(vec a, vec b, vec c) { return V(fmadd)(a, b, c); }
+INLINE vec v_fnma(vec a, vec b, vec c) { return V(fnmadd)(a, b, c); }
+INLINE vec v_max(vec a, vec b) { return V(max)(a, b); }
+INLINE vec v_min(vec a, vec b) { return V(min)(a, b); }
+INLINE vec v_abs(vec a) { return V(abs)(a); }
+INLINE vec v_select(vmask m, vec a, vec b) { return V(mask_blend)(m, b, a); }
+
+#if FASTNN_BITS == 32
+INLINE vmask v_less(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+INLINE vec v_exponent_from_mantissa(vec a) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 23));
+}
+INLINE void v_zip(vec a, vec b, vec *low, vec *high) {
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i second = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    *low = _mm512_permutex2var_ps(a, first, b);
+    *high = _mm512_permutex2var_ps(a, second, b);
+}
+#else
+INLINE vmask v_less(vec a, vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
+INLINE vec v_exponent_from_mantissa(vec a) {
+    return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(a), 52));
+}
+INLINE void v_zip(vec a, vec b, vec *low, vec *high) {
+    const __m512i first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    const __m512i second = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    *low = _mm512_permutex2var_pd(a, first, b);
+    *high = _mm512_permutex2var_pd(a, second, b);
+}
+#endif
+
+#endif

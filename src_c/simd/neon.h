@@ -1,0 +1,76 @@
+/* NEON of 64-bit Arm: 128-bit vectors, no masked loads. */
+#ifndef FASTNN_SIMD_NEON_H
+#define FASTNN_SIMD_NEON_H
+
+#include <string.h>
+
+#ifdef FASTNN_EMULATED
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/arm/neon.h>
+#else
+#include <arm_neon.h>
+#endif
+
+#define ISA_NAME neon
+
+#if FASTNN_BITS == 32
+#define V(op) op##q_f32
+typedef float32x4_t vec;
+typedef uint32x4_t vmask;
+enum { VLEN = 4 };
+#else
+#define V(op) op##q_f64
+typedef float64x2_t vec;
+typedef uint64x2_t vmask;
+enum { VLEN = 2 };
+#endif
+typedef int64_t vpart; /* how many of the first lanes */
+
+/* 6 x 4 accumulators, four vectors of B and one of A use 29 of the 32 registers. A panel of B of BLOCK_K rows stays in
+ * L1d, a block of BLOCK_K x BLOCK_COLUMNS in half of a 512 KiB L2. */
+enum { TILE_ROWS = 6, TILE_VECTORS = 4 };
+enum { BLOCK_ROWS = 96, BLOCK_K = 256, BLOCK_COLUMNS = 1024 };
+
+#if FASTNN_BITS == 32
+INLINE vec v_set1(real x) { return vdupq_n_f32(x); }
+INLINE vec v_exponent_from_mantissa(vec a) {
+    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a), 23));
+}
+#else
+INLINE vec v_set1(real x) { return vdupq_n_f64(x); }
+INLINE vec v_exponent_from_mantissa(vec a) {
+    return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(a), 52));
+}
+#endif
+INLINE vec v_zero(void) { return v_set1(0); }
+INLINE vec v_load(const real *p) { return V(vld1)(p); }
+INLINE void v_store(real *p, vec a) { V(vst1)(p, a); }
+INLINE vpart v_first(int64_t n) { return n; }
+INLINE vec v_load_part(const real *p, vpart part) {
+    real lanes[VLEN] = {0};
+    memcpy(lanes, p, (size_t)part * sizeof(real));
+    return v_load(lanes);
+}
+INLINE void v_store_part(real *p, vpart part, vec a) {
+    real lanes[VLEN];
+    v_store(lanes, a);
+    memcpy(p, lanes, (size_t)part * sizeof(real));
+}
+
+INLINE vec v_add(vec a, vec b) { return V(vadd)(a, b); }
+INLINE vec v_sub(vec a, vec b) { return V(vsub)(a, b); }
+INLINE vec v_mul(vec a, vec b) { return V(vmul)(a, b); }
+INLINE vec v_div(vec a, vec b) { return V(vdiv)(a, b); }
+INLINE vec v_fma(vec a, vec b, vec c) { return V(vfma)(c, a, b); }
+INLINE vec v_fnma(vec a, vec b, vec c) { return V(vfms)(c, a, b); }
+INLINE vec v_max(vec a, vec b) { return V(vbsl)(V(vcgt)(a, b), a, b); }
+INLINE vec v_min(vec a, vec b) { return V(vbsl)(V(vclt)(a, b), a, b); }
+INLINE vec v_abs(vec a) { return V(vabs)(a); }
+INLINE vmask v_less(vec a, vec b) { return V(vclt)(a, b); }
+INLINE vec v_select(vmask m, vec a, vec b) { return V(vbsl)(m, a, b); }
+INLINE void v_zip(vec a, vec b, vec *low, vec *high) {
+    *low = V(vzip1)(a, b);
+    *high = V(vzip2)(a, b);
+}
+
+#endif
