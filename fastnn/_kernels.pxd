@@ -45,6 +45,7 @@ cdef extern from "fastnn.h" nogil:
     const char *fastnn_isa_name(int64_t index)
     int fastnn_isa_runnable(int64_t index)
     const fastnn_kernels *fastnn_table(int64_t index, int bits)
+    const char *fastnn_compiler()
 
 
 # The active table. Other modules reach it only through here: two copies of it would be two truths.

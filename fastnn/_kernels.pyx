@@ -57,6 +57,11 @@ def isa():
     return fastnn_isa_name(active_index).decode()
 
 
+def compiler():
+    """Name and version of the C compiler that built the kernels."""
+    return fastnn_compiler().decode()
+
+
 def select(str name not None):
     """Use another instruction set from now on, in the whole process; for tests. No kernel may be running."""
     global active_index, active_float, active_double

@@ -116,3 +116,18 @@ const fastnn_kernels *fastnn_table(int64_t index, int bits) {
     if (!is_index(index)) return NULL;
     return bits == 32 ? instruction_sets[index].of_bits32 : bits == 64 ? instruction_sets[index].of_bits64 : NULL;
 }
+
+#define QUOTE(number) #number
+#define DIGITS(macro) QUOTE(macro)
+
+const char *fastnn_compiler(void) {
+#if defined(__clang__)
+    return __VERSION__; /* says "Clang" itself */
+#elif defined(__GNUC__)
+    return "GCC " __VERSION__;
+#elif defined(_MSC_FULL_VER)
+    return "MSVC " DIGITS(_MSC_FULL_VER);
+#else
+    return "unknown";
+#endif
+}

@@ -73,6 +73,9 @@ int fastnn_isa_runnable(int64_t index);
 /* The table of one instruction set; NULL for an index out of range or other bits than 32 and 64. */
 const fastnn_kernels *fastnn_table(int64_t index, int bits);
 
+/* The compiler that built this, with its version. */
+const char *fastnn_compiler(void);
+
 #ifdef __cplusplus
 }
 #endif

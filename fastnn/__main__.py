@@ -1,0 +1,91 @@
+"""The `fastnn` command: train the book's network and show what happened, or say what fastnn found on this machine."""
+
+import argparse
+import sys
+import time
+
+import numpy as np
+
+import fastnn
+from fastnn import checks
+
+X = np.array([[0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1]])
+Y = np.array([[0], [1], [1], [0]])
+
+
+def main(arguments=None):
+    """Run the command with sys.argv's arguments, or the given ones, and return its exit status."""
+    options = _parser().parse_args(arguments)
+    if options.command == "info":
+        fastnn.show_config()
+        return 0
+    figure = _new_figure() if options.plot else None
+    losses = _train(options.iterations, options.seed)
+    if figure:
+        _draw(figure, losses, options.plot)
+        print(f"\nloss drawn in {options.plot}")
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="fastnn",
+        description="Train the book's two-layer network on its four rows, or (info) report what fastnn found here.",
+    )
+    parser.add_argument("command", nargs="?", choices=["train", "info"], default="train", help="default: train")
+    parser.add_argument("--iterations", type=_count, default=1500, metavar="N", help="default: 1500")
+    parser.add_argument("--seed", type=_count, default=0, metavar="S", help="of the initial weights; default: 0")
+    parser.add_argument("--plot", metavar="FILE", help="draw the loss of each iteration, e.g. in loss.png")
+    parser.add_argument("--version", action="version", version=f"fastnn {fastnn.__version__}")
+    return parser
+
+
+def _count(text):
+    try:
+        return checks.integer(int(text), "value", minimum=0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, at least 0; got {text!r}") from None
+
+
+def _train(iterations, seed):
+    print(f"fastnn {fastnn.__version__}: the book's network, 3 inputs - 4 hidden - 1 output, seed {seed}\n")
+    np.random.seed(seed)  # noqa: NPY002 - the book's generator
+    nn = fastnn.NeuralNetwork(X, Y)
+    start = time.perf_counter()
+    losses = nn.train(iterations)
+    seconds = time.perf_counter() - start
+    if not iterations:
+        nn.feedforward()
+    print(f"{'iteration':>10}  {'loss':>10}")
+    for i in sorted({1, iterations // 100, iterations // 10, iterations // 2, iterations} - {0}):
+        if i <= iterations:
+            print(f"{i:>10}  {losses[i - 1]:>10.6f}")
+    print(f"\n{'x':<9}  {'prediction':>10}  {'y':>3}")
+    for row, prediction, target in zip(X, nn.output, Y, strict=True):
+        print(f"{row!s:<9}  {prediction[0]:>10.6f}  {target[0]:>3}")
+    each = f", {seconds / iterations * 1e9:.0f} ns each" if iterations else ""
+    print(f"\n{iterations} iterations in {seconds * 1e3:.3f} ms{each}, instruction set {fastnn.isa()}")
+    return losses
+
+
+def _new_figure():
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        sys.exit("fastnn: --plot needs matplotlib; run: pip install 'fastnn-cpu[plot]'")
+    return Figure(figsize=(6.4, 4.0), layout="constrained")
+
+
+def _draw(figure, losses, path):
+    axes = figure.add_subplot(xlabel="iteration", ylabel="loss (sum of squared errors)", title="The book's network")
+    axes.plot(np.arange(len(losses)), losses)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    try:
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        sys.exit(f"fastnn: cannot write {path}: {error}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

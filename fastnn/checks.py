@@ -1,0 +1,67 @@
+"""Turn what a user passes into what the engine takes, or say which argument is wrong, its value and what was expected."""
+
+import math
+import operator
+
+import numpy as np
+
+from fastnn._kernels import as_floating
+
+
+def matrix(value, name, dtype, *, n_rows=None, n_columns=None):
+    """Copy a table of finite real numbers into a C-ordered array of dtype, shape (rows, columns)."""
+    array = as_floating(value, name)
+    if array.ndim != 2:
+        hint = f"; use {name}.reshape(-1, 1) for a single column" if array.ndim == 1 else ""
+        raise ValueError(f"{name} must have 2 dimensions, (rows, columns); got shape {array.shape}{hint}")
+    rows, columns = array.shape
+    if n_rows is not None and rows != n_rows:
+        raise ValueError(f"{name} must have {n_rows} rows; got {rows}")
+    if n_columns is not None and columns != n_columns:
+        raise ValueError(f"{name} must have {n_columns} columns; got {columns}")
+    if columns == 0:
+        raise ValueError(f"{name} must have at least 1 column; got shape {array.shape}")
+    with np.errstate(over="ignore"):
+        array = np.array(array, dtype, order="C", copy=True, subok=False)
+    finite = np.isfinite(array)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise ValueError(f"{name} must be finite; got {array[row, column]} ({dtype}) in row {row}, column {column}")
+    return array
+
+
+def integer(value, name, *, minimum):
+    """Return value as an int of at least minimum."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer; got {value!r}") from None
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an integer; got {value!r}")
+    if not minimum <= number < 2**63:
+        raise ValueError(f"{name} must be at least {minimum} and fit in 64 bits; got {number}")
+    return number
+
+
+def finite_number(value, name):
+    """Return value as a finite float."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"{name} must be a number; got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number; got {value!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite; got {number}")
+    return number
+
+
+def floating_dtype(value):
+    """Return the float32 or float64 dtype that value names."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = None
+    if value is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype must be 'float32' or 'float64'; got {value!r}")
+    return dtype.newbyteorder("=")

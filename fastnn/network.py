@@ -1,0 +1,263 @@
+"""The book's class: a two-layer network without biases, trained by full-batch gradient descent."""
+
+import numpy as np
+
+from fastnn import checks
+from fastnn._engine import TwoLayer
+
+
+class NeuralNetwork:
+    """The textbook's two-layer network, compiled.
+
+    For rows x of shape (n, d) and targets y of shape (n, k), with sigmoid(z) = 1 / (1 + exp(-z))::
+
+        layer1 = sigmoid(x @ weights1)          # (n, hidden)
+        output = sigmoid(layer1 @ weights2)     # (n, k)
+        loss   = sum((y - output)**2)
+
+    One iteration, `feedforward()` and then `backprop()`, moves the weights by `learning_rate` along the negative gradient
+    of the loss::
+
+        delta2 = 2 * (y - output) * output * (1 - output)
+        delta1 = (delta2 @ weights2.T) * layer1 * (1 - layer1)
+        weights2 += learning_rate * layer1.T @ delta2
+        weights1 += learning_rate * x.T @ delta1
+
+    The gradient is Rumelhart, Hinton and Williams's (1986), for all rows at once.
+
+    Parameters
+    ----------
+    x : array_like, shape (n, d)
+        Inputs: finite real numbers, at least one row. Copied, in `dtype`.
+    y : array_like, shape (n, k)
+        Targets, one row for each row of x. The outputs lie between 0 and 1, so should these. Copied, in `dtype`.
+    hidden : int, default 4
+        Number of hidden units.
+    learning_rate : float, default 1.0
+        Length of a step, as a factor on the gradient.
+    dtype : {"float64", "float32"}
+        What the network computes in.
+    rng : None, int or numpy.random.Generator
+        Where the initial weights come from, uniform in [0, 1), weights1 before weights2. None draws them from NumPy's global
+        generator as the book does, so `np.random.seed(s)` gives the book's numbers; an int seeds a new generator.
+
+    Attributes
+    ----------
+    input, y : ndarray, shapes (n, d) and (n, k)
+        The data. May be assigned, also with another number of rows (both, before the next `backprop`).
+    weights1, weights2 : ndarray, shapes (d, hidden) and (hidden, k)
+        The parameters.
+    layer1, output : ndarray, shapes (n, hidden) and (n, k)
+        The activations of the last `feedforward`; zeros before the first.
+    learning_rate : float
+    loss : float
+        Sum of squared errors of the current `output`.
+
+    All arrays may be edited in place or assigned; an assignment copies the values. Either takes effect at the next call.
+
+    Raises
+    ------
+    TypeError
+        If x or y do not hold real numbers, or another argument is of the wrong type.
+    ValueError
+        If x and y differ in length, have no rows or columns, are not two-dimensional or not finite, or another argument is
+        out of range.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> x = np.array([[0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1]])
+    >>> y = np.array([[0], [1], [1], [0]])
+    >>> np.random.seed(0)
+    >>> nn = fastnn.NeuralNetwork(x, y)
+    >>> losses = nn.train(1500)
+    >>> nn.feedforward()
+    >>> nn.output.round(2).ravel()
+    array([0.01, 0.97, 0.97, 0.03])
+    """
+
+    def __init__(self, x, y, *, hidden=4, learning_rate=1.0, dtype="float64", rng=None):
+        dtype = checks.floating_dtype(dtype)
+        hidden = checks.integer(hidden, "hidden", minimum=1)
+        learning_rate = checks.finite_number(learning_rate, "learning_rate")
+        x = checks.matrix(x, "x", dtype)
+        if len(x) == 0:
+            raise ValueError(f"x must have at least 1 row; got shape {x.shape}")
+        y = checks.matrix(y, "y", dtype, n_rows=len(x))
+        draw = _uniform(rng)
+        self._engine = TwoLayer(x, y, hidden, learning_rate)
+        self.weights1[...] = draw(self.weights1.shape)
+        self.weights2[...] = draw(self.weights2.shape)
+
+    def feedforward(self):
+        """Compute `layer1` and `output` from `input` and the weights."""
+        self._engine.forward()
+
+    def backprop(self):
+        """Update both weight arrays once, from `layer1` and `output` as the last `feedforward` left them.
+
+        Raises
+        ------
+        RuntimeError
+            If there was no `feedforward` since the rows were set.
+        ValueError
+            If `y` has not as many rows as `input`.
+        """
+        self._engine.backward()
+
+    def train(self, iterations):
+        """Run `feedforward()` and `backprop()` so many times in one compiled call, with the same result to the last bit.
+
+        Ctrl-C stops between two iterations; the network then is as that many iterations leave it.
+
+        Parameters
+        ----------
+        iterations : int
+            At least 0.
+
+        Returns
+        -------
+        ndarray, shape (iterations,)
+            The loss before each update, in the network's dtype.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `iterations` is negative or not an integer, or `y` has not as many rows as `input`.
+        RuntimeError
+            If another thread is training this network.
+        """
+        return self._engine.train(checks.integer(iterations, "iterations", minimum=0))
+
+    def predict(self, x):
+        """Compute the output for other rows; `layer1` and `output` stay as they are.
+
+        Parameters
+        ----------
+        x : array_like, shape (m, d)
+            Finite real numbers; m may be 0.
+
+        Returns
+        -------
+        ndarray, shape (m, k)
+        """
+        return self._engine.predict(checks.matrix(x, "x", self.input.dtype, n_columns=self.input.shape[1]))
+
+    @property
+    def loss(self):
+        """Sum of squared errors of the current `output`."""
+        return self._engine.loss()
+
+    @property
+    def learning_rate(self):
+        """Length of a step, as a factor on the gradient."""
+        return self._engine.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        self._engine.learning_rate = checks.finite_number(value, "learning_rate")
+
+    @property
+    def input(self):
+        """The rows, shape (n, d)."""
+        return self._engine.input
+
+    @input.setter
+    def input(self, value):
+        x = checks.matrix(value, "input", self.input.dtype, n_columns=self.input.shape[1])
+        if len(x) == 0:
+            raise ValueError(f"input must have at least 1 row; got shape {x.shape}")
+        self._engine.set_data(x, self.y)
+
+    @property
+    def y(self):
+        """The targets, shape (n, k)."""
+        return self._engine.y
+
+    @y.setter
+    def y(self, value):
+        y = checks.matrix(value, "y", self.y.dtype, n_columns=self.y.shape[1])
+        if len(y) == 0:
+            raise ValueError(f"y must have at least 1 row; got shape {y.shape}")
+        self._engine.set_data(self.input, y)
+
+    @property
+    def weights1(self):
+        """The first layer's weights, shape (d, hidden)."""
+        return self._engine.weights1
+
+    @weights1.setter
+    def weights1(self, value):
+        _overwrite(self.weights1, value, "weights1")
+
+    @property
+    def weights2(self):
+        """The second layer's weights, shape (hidden, k)."""
+        return self._engine.weights2
+
+    @weights2.setter
+    def weights2(self, value):
+        _overwrite(self.weights2, value, "weights2")
+
+    @property
+    def layer1(self):
+        """The hidden activations of the last `feedforward`, shape (n, hidden)."""
+        return self._engine.layer1
+
+    @layer1.setter
+    def layer1(self, value):
+        _overwrite(self.layer1, value, "layer1")
+        self._engine.mark_activations()
+
+    @property
+    def output(self):
+        """The outputs of the last `feedforward`, shape (n, k)."""
+        return self._engine.output
+
+    @output.setter
+    def output(self, value):
+        _overwrite(self.output, value, "output")
+        self._engine.mark_activations()
+
+    def __repr__(self):
+        (n, d), (hidden, k) = self.input.shape, self.weights2.shape
+        return f"NeuralNetwork({d}-{hidden}-{k}, {n} rows, learning_rate={self.learning_rate}, dtype={self.input.dtype})"
+
+    def __getstate__(self):
+        names = ("input", "y", "weights1", "weights2", "learning_rate")
+        state = {name: getattr(self, name) for name in names}
+        if self._engine.has_activations:
+            state |= {"layer1": self.layer1, "output": self.output}
+        return state
+
+    def __setstate__(self, state):
+        x, y = state["input"].copy(), state["y"].copy()
+        self._engine = TwoLayer(x, y, len(state["weights2"]), state["learning_rate"])
+        for name in ("weights1", "weights2", "layer1", "output"):
+            if name in state:
+                setattr(self, name, state[name])
+
+    def __copy__(self):
+        """Copy the arrays too: two networks that shared memory would train each other."""
+        twin = type(self).__new__(type(self))
+        twin.__setstate__(self.__getstate__())
+        return twin
+
+    def __deepcopy__(self, memo):
+        return self.__copy__()
+
+
+def _overwrite(array, value, name):
+    values = checks.as_floating(value, name)
+    if values.shape != array.shape:
+        raise ValueError(f"{name} must have shape {array.shape}; got {values.shape}")
+    array[...] = values
+
+
+def _uniform(rng):
+    """Return a function from a shape to uniform numbers in [0, 1)."""
+    if rng is None:
+        return lambda shape: np.random.rand(*shape)  # noqa: NPY002 - the book's generator
+    if isinstance(rng, np.random.Generator):
+        return rng.random
+    return np.random.default_rng(checks.integer(rng, "rng", minimum=0)).random
