@@ -18,6 +18,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+C_SOURCES = sorted(str(path) for path in Path("src_c").rglob("*.[ch]"))
 BUILD_OPTIONS = {"warnings-are-errors", "sanitize", "emulate"}
 X86_64_FLAGS = {
     "avx2": ["-mavx2", "-mfma"],
@@ -118,12 +119,12 @@ class BuildExtensions(build_ext):
             macros=macros,
             include_dirs=["src_c"],
             extra_postargs=[*self.common_flags(), *self.warning_flags(), *flags],
-            depends=[str(path) for path in Path("src_c").rglob("*.h")],
+            depends=C_SOURCES,
         )
 
 
 extensions = [
-    Extension(f"fastnn.{name}", [f"fastnn/{name}.pyx"], include_dirs=["src_c"], depends=["src_c/fastnn.h"])
+    Extension(f"fastnn.{name}", [f"fastnn/{name}.pyx"], include_dirs=["src_c"], depends=C_SOURCES)
     for name in ("_kernels", "_engine")
 ]
 

@@ -13,6 +13,16 @@ INLINE void map_elements(real *out, const real *x, int64_t n, vec (*f)(vec)) {
     }
 }
 
+/* The same for two inputs and a constant. */
+INLINE void map_pairs(real *out, const real *a, const real *b, vec constant, int64_t n, vec (*f)(vec, vec, vec)) {
+    int64_t i = 0;
+    for (; i + VLEN <= n; i += VLEN) v_store(out + i, f(v_load(a + i), v_load(b + i), constant));
+    if (i < n) {
+        const vpart rest = v_first(n - i);
+        v_store_part(out + i, rest, f(v_load_part(a + i, rest), v_load_part(b + i, rest), constant));
+    }
+}
+
 static void exp_forward(void *out, const void *x, int64_t n) { map_elements(out, x, n, v_exp); }
 
 static void sigmoid_forward(void *out, const void *x, int64_t n) { map_elements(out, x, n, v_sigmoid); }

@@ -64,56 +64,37 @@ static void forward_rows(const two_layer *w, const two_layer_scratch *s, int64_t
     sigmoid_forward(output, output, rows * k);
 }
 
-INLINE vec v_output_delta(vec y, vec output) {
+/* 2 (y - output) output (1 - output) */
+INLINE vec v_output_delta(vec y, vec output, vec unused) {
+    (void)unused;
     const vec error = v_sub(y, output);
     return v_mul(v_add(error, error), v_sigmoid_derivative(output));
 }
 
-static void output_delta(real *delta, const real *y, const real *output, int64_t n) {
-    int64_t i = 0;
-    for (; i + VLEN <= n; i += VLEN) v_store(delta + i, v_output_delta(v_load(y + i), v_load(output + i)));
-    if (i < n) {
-        const vpart rest = v_first(n - i);
-        v_store_part(delta + i, rest, v_output_delta(v_load_part(y + i, rest), v_load_part(output + i, rest)));
-    }
+/* delta a (1 - a) */
+INLINE vec v_hidden_delta(vec delta, vec a, vec unused) {
+    (void)unused;
+    return v_mul(delta, v_sigmoid_derivative(a));
 }
 
-/* delta *= a (1 - a) */
-static void multiply_sigmoid_derivative(real *delta, const real *a, int64_t n) {
-    int64_t i = 0;
-    for (; i + VLEN <= n; i += VLEN)
-        v_store(delta + i, v_mul(v_load(delta + i), v_sigmoid_derivative(v_load(a + i))));
-    if (i < n) {
-        const vpart rest = v_first(n - i);
-        v_store_part(delta + i, rest, v_mul(v_load_part(delta + i, rest), v_sigmoid_derivative(v_load_part(a + i, rest))));
-    }
-}
-
-/* weights += learning_rate * gradient */
-static void descend(real *weights, const real *gradient, double learning_rate, int64_t n) {
-    const vec rate = v_set1((real)learning_rate);
-    int64_t i = 0;
-    for (; i + VLEN <= n; i += VLEN) v_store(weights + i, v_fma(rate, v_load(gradient + i), v_load(weights + i)));
-    if (i < n) {
-        const vpart rest = v_first(n - i);
-        v_store_part(weights + i, rest, v_fma(rate, v_load_part(gradient + i, rest), v_load_part(weights + i, rest)));
-    }
-}
+/* weights + rate gradient */
+INLINE vec v_descend(vec weights, vec gradient, vec rate) { return v_fma(rate, gradient, weights); }
 
 static void backward_rows(const two_layer *w, const two_layer_scratch *s, int64_t first, int64_t rows) {
     const int64_t d = w->n_inputs, h = w->n_hidden, k = w->n_outputs;
     const real *x = (const real *)w->x + first * d, *y = (const real *)w->y + first * k;
     const real *layer1 = (const real *)w->layer1 + first * h, *output = (const real *)w->output + first * k;
-    output_delta(s->delta2, y, output, rows * k);
+    map_pairs(s->delta2, y, output, v_zero(), rows * k, v_output_delta);
     product((target){s->gradient2, k, 1}, transposed(layer1, h), row_major(s->delta2, k), first > 0, h, k, rows, s->gemm);
     product((target){s->delta1, h, 1}, row_major(s->delta2, k), transposed(w->weights2, k), 0, rows, h, k, s->gemm);
-    multiply_sigmoid_derivative(s->delta1, layer1, rows * h);
+    map_pairs(s->delta1, s->delta1, layer1, v_zero(), rows * h, v_hidden_delta);
     product((target){s->gradient1, h, 1}, transposed(x, d), row_major(s->delta1, h), first > 0, d, h, rows, s->gemm);
 }
 
 static void update(const two_layer *w, const two_layer_scratch *s) {
-    descend(w->weights1, s->gradient1, w->learning_rate, w->n_inputs * w->n_hidden);
-    descend(w->weights2, s->gradient2, w->learning_rate, w->n_hidden * w->n_outputs);
+    const vec rate = v_set1((real)w->learning_rate);
+    map_pairs(w->weights1, w->weights1, s->gradient1, rate, w->n_inputs * w->n_hidden, v_descend);
+    map_pairs(w->weights2, w->weights2, s->gradient2, rate, w->n_hidden * w->n_outputs, v_descend);
 }
 
 static void two_layer_forward(const two_layer *w, void *workspace) {
@@ -129,9 +110,88 @@ static void two_layer_backward(const two_layer *w, void *workspace) {
     update(w, &s);
 }
 
+#if VLEN >= 4
+enum { FEW_ROWS = 4, FEW_INPUTS = 8 };
+
+/* FEW_ROWS rows, at most FEW_INPUTS inputs, hidden units that fit in one vector, one output: a vector holds the hidden
+ * units of one row, so only the second layer needs a transpose, and the weights never leave the registers. In lanes past
+ * the last hidden unit weights2 grows some nonsense, which no other lane reads and no masked store keeps. */
+INLINE void train_in_registers(const two_layer *w, real *restrict losses, int64_t iterations, const int64_t d, const int64_t h) {
+    const vpart hidden = v_first(h), rows = v_first(FEW_ROWS);
+    const vec rate = v_set1((real)w->learning_rate), y = v_load_part(w->y, rows);
+    vec x[FEW_ROWS][FEW_INPUTS]; /* each element in all lanes */
+    vec weights1[FEW_INPUTS], weights2 = v_load_part(w->weights2, hidden), layer1[FEW_ROWS], output = v_zero();
+    real lanes[VLEN];
+    for (int p = 0; p < d; p++) weights1[p] = v_load_part((real *)w->weights1 + p * h, hidden);
+    for (int i = 0; i < FEW_ROWS; i++) {
+        layer1[i] = v_zero();
+        for (int p = 0; p < d; p++) x[i][p] = v_set1(((const real *)w->x)[i * d + p]);
+    }
+    for (int64_t t = 0; t < iterations; t++) {
+        vec by_unit[VLEN], z = v_zero(), gradient2 = v_zero();
+        UNROLL
+        for (int i = 0; i < FEW_ROWS; i++) {
+            vec sum = v_zero();
+            UNROLL
+            for (int p = 0; p < d; p++) sum = v_fma(x[i][p], weights1[p], sum);
+            layer1[i] = sum;
+        }
+        UNROLL
+        for (int i = 0; i < FEW_ROWS; i++) by_unit[i] = layer1[i] = v_sigmoid(layer1[i]);
+        for (int i = FEW_ROWS; i < VLEN; i++) by_unit[i] = v_zero();
+        transpose(by_unit);
+        v_store(lanes, weights2);
+        UNROLL
+        for (int j = 0; j < h; j++) z = v_fma(by_unit[j], v_set1(lanes[j]), z);
+        output = v_sigmoid(z);
+
+        const vec error = v_sub(y, output);
+        v_store(lanes, v_fma(error, error, v_zero()));
+        losses[t] = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]); /* sum_lanes, the other lanes being zero */
+
+        v_store(lanes, v_output_delta(y, output, v_zero()));
+        vec gradient1[FEW_INPUTS];
+        UNROLL
+        for (int p = 0; p < FEW_INPUTS; p++) gradient1[p] = v_zero();
+        UNROLL
+        for (int i = 0; i < FEW_ROWS; i++) {
+            const vec delta2 = v_set1(lanes[i]);
+            const vec delta1 = v_hidden_delta(v_fma(delta2, weights2, v_zero()), layer1[i], v_zero());
+            gradient2 = v_fma(layer1[i], delta2, gradient2);
+            UNROLL
+            for (int p = 0; p < d; p++) gradient1[p] = v_fma(x[i][p], delta1, gradient1[p]);
+        }
+        weights2 = v_fma(rate, gradient2, weights2);
+        UNROLL
+        for (int p = 0; p < d; p++) weights1[p] = v_fma(rate, gradient1[p], weights1[p]);
+    }
+    for (int p = 0; p < d; p++) v_store_part((real *)w->weights1 + p * h, hidden, weights1[p]);
+    v_store_part(w->weights2, hidden, weights2);
+    for (int i = 0; i < FEW_ROWS; i++) v_store_part((real *)w->layer1 + i * h, hidden, layer1[i]);
+    v_store_part(w->output, rows, output);
+}
+
+/* Whether it fits; if so, it is done. The book's own shape is compiled with its sizes known. */
+static int trained_in_registers(const two_layer *w, real *losses, int64_t iterations) {
+    const int64_t d = w->n_inputs, h = w->n_hidden;
+    if (iterations < 1 || w->n_rows != FEW_ROWS || w->n_outputs != 1 || d > FEW_INPUTS || h > VLEN) return 0;
+    if (d == 3 && h == 4)
+        train_in_registers(w, losses, iterations, 3, 4);
+    else
+        train_in_registers(w, losses, iterations, d, h);
+    return 1;
+}
+#else
+static int trained_in_registers(const two_layer *w, real *losses, int64_t iterations) {
+    (void)w, (void)losses, (void)iterations;
+    return 0;
+}
+#endif
+
 static void two_layer_train(const two_layer *w, void *losses, int64_t iterations, void *workspace) {
     int64_t bytes;
     const two_layer_scratch s = two_layer_parts(w, workspace, &bytes);
+    if (trained_in_registers(w, losses, iterations)) return;
     for (int64_t t = 0; t < iterations; t++) {
         for (int64_t i = 0; i < w->n_rows; i += ROWS) {
             forward_rows(w, &s, i, smaller(w->n_rows - i, ROWS));

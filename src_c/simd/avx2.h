@@ -9,11 +9,11 @@
 #if FASTNN_BITS == 32
 #define V(op) _mm256_##op##_ps
 typedef __m256 vec;
-enum { VLEN = 8 };
+#define VLEN 8
 #else
 #define V(op) _mm256_##op##_pd
 typedef __m256d vec;
-enum { VLEN = 4 };
+#define VLEN 4
 #endif
 typedef vec vmask;
 typedef __m256i vpart;
@@ -38,7 +38,7 @@ INLINE vec v_fma(vec a, vec b, vec c) { return V(fmadd)(a, b, c); }
 INLINE vec v_fnma(vec a, vec b, vec c) { return V(fnmadd)(a, b, c); }
 INLINE vec v_max(vec a, vec b) { return V(max)(a, b); }
 INLINE vec v_min(vec a, vec b) { return V(min)(a, b); }
-INLINE vec v_abs(vec a) { return V(andnot)(V(set1)(-(real)0), a); }
+INLINE vec v_negative_abs(vec a) { return V(or)(V(set1)(-(real)0), a); }
 INLINE vmask v_less(vec a, vec b) { return V(cmp)(a, b, _CMP_LT_OQ); }
 INLINE vec v_select(vmask m, vec a, vec b) { return V(blendv)(b, a, m); }
 

@@ -16,13 +16,13 @@
 typedef __m512 vec;
 typedef __mmask16 vmask;
 typedef __mmask16 vpart;
-enum { VLEN = 16 };
+#define VLEN 16
 #else
 #define V(op) _mm512_##op##_pd
 typedef __m512d vec;
 typedef __mmask8 vmask;
 typedef __mmask8 vpart;
-enum { VLEN = 8 };
+#define VLEN 8
 #endif
 
 /* 8 x 3 accumulators, three vectors of B and one of A use 28 of the 32 registers. A panel of B of BLOCK_K rows fills
@@ -46,7 +46,7 @@ INLINE vec v_fma(vec a, vec b, vec c) { return V(fmadd)(a, b, c); }
 INLINE vec v_fnma(vec a, vec b, vec c) { return V(fnmadd)(a, b, c); }
 INLINE vec v_max(vec a, vec b) { return V(max)(a, b); }
 INLINE vec v_min(vec a, vec b) { return V(min)(a, b); }
-INLINE vec v_abs(vec a) { return V(abs)(a); }
+INLINE vec v_negative_abs(vec a) { return V(or)(V(set1)(-(real)0), a); }
 INLINE vec v_select(vmask m, vec a, vec b) { return V(mask_blend)(m, b, a); }
 
 #if FASTNN_BITS == 32

@@ -17,12 +17,12 @@
 #define V(op) op##q_f32
 typedef float32x4_t vec;
 typedef uint32x4_t vmask;
-enum { VLEN = 4 };
+#define VLEN 4
 #else
 #define V(op) op##q_f64
 typedef float64x2_t vec;
 typedef uint64x2_t vmask;
-enum { VLEN = 2 };
+#define VLEN 2
 #endif
 typedef int64_t vpart; /* how many of the first lanes */
 
@@ -65,7 +65,7 @@ INLINE vec v_fma(vec a, vec b, vec c) { return V(vfma)(c, a, b); }
 INLINE vec v_fnma(vec a, vec b, vec c) { return V(vfms)(c, a, b); }
 INLINE vec v_max(vec a, vec b) { return V(vbsl)(V(vcgt)(a, b), a, b); }
 INLINE vec v_min(vec a, vec b) { return V(vbsl)(V(vclt)(a, b), a, b); }
-INLINE vec v_abs(vec a) { return V(vabs)(a); }
+INLINE vec v_negative_abs(vec a) { return V(vneg)(V(vabs)(a)); }
 INLINE vmask v_less(vec a, vec b) { return V(vclt)(a, b); }
 INLINE vec v_select(vmask m, vec a, vec b) { return V(vbsl)(m, a, b); }
 INLINE void v_zip(vec a, vec b, vec *low, vec *high) {

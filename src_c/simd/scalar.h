@@ -11,7 +11,8 @@ typedef real vec;
 typedef int vmask;
 typedef int vpart;
 
-enum { VLEN = 1, TILE_ROWS = 4, TILE_VECTORS = 4 };
+#define VLEN 1
+enum { TILE_ROWS = 4, TILE_VECTORS = 4 };
 enum { BLOCK_ROWS = 96, BLOCK_K = 256, BLOCK_COLUMNS = 512 };
 
 INLINE vec v_zero(void) { return 0; }
@@ -40,7 +41,7 @@ INLINE void v_zip(vec a, vec b, vec *low, vec *high) {
 #if FASTNN_BITS == 32
 INLINE vec v_fma(vec a, vec b, vec c) { return fmaf(a, b, c); }
 INLINE vec v_fnma(vec a, vec b, vec c) { return fmaf(-a, b, c); }
-INLINE vec v_abs(vec a) { return fabsf(a); }
+INLINE vec v_negative_abs(vec a) { return -fabsf(a); }
 INLINE vec v_exponent_from_mantissa(vec a) {
     uint32_t bits;
     memcpy(&bits, &a, sizeof bits);
@@ -51,7 +52,7 @@ INLINE vec v_exponent_from_mantissa(vec a) {
 #else
 INLINE vec v_fma(vec a, vec b, vec c) { return fma(a, b, c); }
 INLINE vec v_fnma(vec a, vec b, vec c) { return fma(-a, b, c); }
-INLINE vec v_abs(vec a) { return fabs(a); }
+INLINE vec v_negative_abs(vec a) { return -fabs(a); }
 INLINE vec v_exponent_from_mantissa(vec a) {
     uint64_t bits;
     memcpy(&bits, &a, sizeof bits);
