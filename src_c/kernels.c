@@ -44,6 +44,8 @@ INLINE real real_fma(real a, real b, real c) { return fma(a, b, c); }
 #include "kernels/exp.h"
 #include "kernels/elementwise.h"
 #include "kernels/loss.h"
+#include "kernels/matrix.h"
+#include "kernels/gemv.h"
 #include "kernels/gemm.h"
 #include "kernels/two_layer.h"
 #include "kernels/peak.h"

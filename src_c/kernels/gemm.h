@@ -12,20 +12,13 @@
 #ifndef FASTNN_KERNELS_GEMM_H
 #define FASTNN_KERNELS_GEMM_H
 
-typedef struct {
-    const real *at;
-    int64_t row, column; /* strides */
-} matrix;
-
-typedef struct {
-    real *at;
-    int64_t row, column;
-} target;
-
 enum { TILE_COLUMNS = TILE_VECTORS * VLEN };
 enum { PACK_BYTES = 128 * 1024 }; /* a larger B is packed even where its rows are contiguous */
 
-INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+/* A packed panel of A: a power of two that holds TILE_ROWS. The tiles of a block are at most one more than fit in it. */
+enum { PACKED_ROWS = 8, PACKED_A = (BLOCK_ROWS / TILE_ROWS + 1) * PACKED_ROWS * BLOCK_K + VLEN };
+
+static int64_t tile_count(int64_t m) { return (m + TILE_ROWS - 1) / TILE_ROWS; }
 
 /* c (rows, vectors * VLEN) = [c +] a (rows, k) b (k, ...); of the last vector only the lanes in `last` where `partial`. */
 INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, vpart last, const int rows, const int vectors,
@@ -68,134 +61,166 @@ INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, vpart 
     }
 }
 
-/* tile() for a number of rows known only at run time; each case is compiled with its accumulators in registers. */
-INLINE void tile_of_rows(target c, matrix a, matrix b, int64_t k, int accumulate, vpart last, int64_t rows,
-                         const int vectors, const int partial) {
-    switch (rows) {
+static void copy_tile(target to, target from, int64_t rows, int64_t columns) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            to.at[i * to.row + j * to.column] = from.at[i * from.row + j * from.column];
+}
+
+/* One block of k of one panel of columns: what its tiles share. */
+typedef struct {
+    matrix b;
+    int64_t k, columns;
+    int accumulate;
+} panel;
+
+/* Tiles of a panel one below the other, `vectors` wide. The rows are shared out evenly, so that the last tile is no
+ * sliver; a packed `a` has a panel of its own for each tile. */
+INLINE void tiles(target c, matrix a, const panel *w, int64_t m, int packed, const int vectors, const int partial) {
+    const vpart last = v_first(w->columns - (vectors - 1) * VLEN);
+    real dense[TILE_ROWS * TILE_COLUMNS];
+    for (int64_t left = tile_count(m); m > 0; left--) {
+        const int64_t rows = (m + left - 1) / left;
+        const target to = c.column == 1 ? c : (target){dense, TILE_COLUMNS, 1};
+        if (c.column != 1 && w->accumulate) copy_tile(to, c, rows, w->columns);
+        switch (rows) {
 #define CASE(r)                                                                                                        \
     case r:                                                                                                            \
-        if (r <= TILE_ROWS) tile(c, a, b, k, accumulate, last, r, vectors, partial);                                   \
+        if (r <= TILE_ROWS) tile(to, a, w->b, w->k, w->accumulate, last, r, vectors, partial);                         \
         break;
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-        CASE(5)
-        CASE(6)
-        CASE(7)
-        CASE(8)
+            CASE(1)
+            CASE(2)
+            CASE(3)
+            CASE(4)
+            CASE(5)
+            CASE(6)
+            CASE(7)
+            CASE(8)
 #undef CASE
-    }
-}
-
-/* c (rows, columns) = [c +] a b for at most TILE_ROWS rows and TILE_COLUMNS columns; c's rows are contiguous. */
-static void dense_tile(target c, matrix a, matrix b, int64_t k, int accumulate, int64_t rows, int64_t columns) {
-    const vpart last = v_first((columns - 1) % VLEN + 1);
-    const int partial = columns % VLEN != 0;
-    switch ((columns - 1) / VLEN * 2 + partial) {
-#define CASE(v)                                                                                                        \
-    case 2 * (v - 1):                                                                                                  \
-        if (v <= TILE_VECTORS) tile_of_rows(c, a, b, k, accumulate, last, rows, v, 0);                                 \
-        break;                                                                                                         \
-    case 2 * (v - 1) + 1:                                                                                              \
-        if (v <= TILE_VECTORS && VLEN > 1) tile_of_rows(c, a, b, k, accumulate, last, rows, v, 1);                     \
-        break;
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-#undef CASE
-    }
-}
-
-/* The same for a c of any strides, through a tile on the stack. */
-static void strided_tile(target c, matrix a, matrix b, int64_t k, int accumulate, int64_t rows, int64_t columns) {
-    real dense[TILE_ROWS * TILE_COLUMNS];
-    for (int64_t i = 0; accumulate && i < rows; i++)
-        for (int64_t j = 0; j < columns; j++) dense[i * TILE_COLUMNS + j] = c.at[i * c.row + j * c.column];
-    dense_tile((target){dense, TILE_COLUMNS, 1}, a, b, k, accumulate, rows, columns);
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++) c.at[i * c.row + j * c.column] = dense[i * TILE_COLUMNS + j];
-}
-
-/* Lane i of vector j <-> lane j of vector i, in log2(VLEN) perfect shuffles. */
-INLINE void transpose(vec rows[VLEN]) {
-    vec next[VLEN];
-    for (int stage = 1; stage < VLEN; stage *= 2) {
-        UNROLL
-        for (int i = 0; i < VLEN / 2; i++) v_zip(rows[i], rows[i + VLEN / 2], &next[2 * i], &next[2 * i + 1]);
-        UNROLL
-        for (int i = 0; i < VLEN; i++) rows[i] = next[i];
-    }
-}
-
-/* panel (k, TILE_COLUMNS) = the first `columns` columns of b; the rest of the panel is never used. */
-static void pack_panel(real *panel, matrix b, int64_t k, int64_t columns) {
-    int64_t j = 0;
-    if (b.column == 1) {
-        for (int64_t p = 0; p < k; p++) memcpy(panel + p * TILE_COLUMNS, b.at + p * b.row, (size_t)columns * sizeof(real));
-        return;
-    }
-    for (; b.row == 1 && j + VLEN <= columns; j += VLEN) {
-        int64_t p = 0;
-        for (; p + VLEN <= k; p += VLEN) {
-            vec block[VLEN];
-            UNROLL
-            for (int i = 0; i < VLEN; i++) block[i] = v_load(b.at + (j + i) * b.column + p);
-            transpose(block);
-            UNROLL
-            for (int i = 0; i < VLEN; i++) v_store(panel + (p + i) * TILE_COLUMNS + j, block[i]);
         }
-        for (; p < k; p++)
-            for (int i = 0; i < VLEN; i++) panel[p * TILE_COLUMNS + j + i] = b.at[p + (j + i) * b.column];
-    }
-    for (; j < columns; j++)
-        for (int64_t p = 0; p < k; p++) panel[p * TILE_COLUMNS + j] = b.at[p * b.row + j * b.column];
-}
-
-/* c (m, columns) for one panel of b. The rows are shared out evenly, so that the last tile is not a sliver. */
-static void panel_product(target c, matrix a, matrix b, int64_t k, int accumulate, int64_t m, int64_t columns) {
-    int64_t tiles = (m + TILE_ROWS - 1) / TILE_ROWS;
-    for (; m > 0; tiles--) {
-        const int64_t rows = (m + tiles - 1) / tiles;
-        (c.column == 1 ? dense_tile : strided_tile)(c, a, b, k, accumulate, rows, columns);
-        a.at += rows * a.row;
+        if (c.column != 1) copy_tile(c, to, rows, w->columns);
+        a.at += packed ? PACKED_ROWS * w->k : rows * a.row;
         c.at += rows * c.row;
         m -= rows;
     }
 }
 
-/* One block of k and of columns, so of B at most BLOCK_K x BLOCK_COLUMNS; `packed` is NULL for a B read in place. */
-static void block_product(target c, matrix a, matrix b, int64_t k, int accumulate, int64_t m, int64_t n, real *packed) {
-    for (int64_t j = 0; packed && j < n; j += TILE_COLUMNS)
-        pack_panel(packed + j * k, (matrix){b.at + j * b.column, b.row, b.column}, k, smaller(n - j, TILE_COLUMNS));
+/* tiles() for a width known only at run time; each width and height is compiled with its accumulators in registers. */
+static void panel_product(target c, matrix a, const panel *w, int64_t m, int packed) {
+    switch ((w->columns - 1) / VLEN * 2 + (w->columns % VLEN != 0)) {
+#define CASE(v)                                                                                                        \
+    case 2 * (v - 1):                                                                                                  \
+        if (v <= TILE_VECTORS) tiles(c, a, w, m, packed, v, 0);                                                        \
+        break;                                                                                                         \
+    case 2 * (v - 1) + 1:                                                                                              \
+        if (v <= TILE_VECTORS && VLEN > 1) tiles(c, a, w, m, packed, v, 1);                                            \
+        break;
+        CASE(1)
+        CASE(2)
+        CASE(3)
+        CASE(4)
+#undef CASE
+    }
+}
+
+/* packed (k, stride) = a (rows, k) transposed, for at most `stride` rows; a's rows are contiguous. Whole vectors are stored,
+ * in order, so up to VLEN elements past the end are overwritten too. */
+INLINE void pack_transposed(real *packed, const int stride, const real *a, int64_t row, int64_t rows, int64_t k) {
+    int64_t p = 0;
+    for (; p + VLEN <= k; p += VLEN) {
+        for (int64_t first = 0; first < rows; first += VLEN) {
+            vec block[VLEN];
+            UNROLL
+            for (int i = 0; i < VLEN; i++) block[i] = first + i < rows ? v_load(a + (first + i) * row + p) : v_zero();
+            v_transpose(block);
+            UNROLL
+            for (int i = 0; i < VLEN; i++) v_store(packed + (p + i) * stride + first, block[i]);
+        }
+    }
+    for (; p < k; p++)
+        for (int64_t i = 0; i < rows; i++) packed[p * stride + i] = a[i * row + p];
+}
+
+/* packed (k, TILE_COLUMNS) = the first `columns` columns of b */
+static void pack_panel(real *packed, matrix b, int64_t k, int64_t columns) {
+    if (b.row == 1 && columns == TILE_COLUMNS) {
+        pack_transposed(packed, TILE_COLUMNS, b.at, b.column, TILE_COLUMNS, k);
+    } else if (b.column == 1 && columns == TILE_COLUMNS) {
+        for (int64_t p = 0; p < k; p++) {
+            UNROLL
+            for (int v = 0; v < TILE_VECTORS; v++)
+                v_store(packed + p * TILE_COLUMNS + v * VLEN, v_load(b.at + p * b.row + v * VLEN));
+        }
+    } else {
+        for (int64_t p = 0; p < k; p++)
+            for (int64_t j = 0; j < columns; j++) packed[p * TILE_COLUMNS + j] = b.at[p * b.row + j * b.column];
+    }
+}
+
+/* For each tile of rows, packed (k, PACKED_ROWS) = its rows of a, transposed. */
+static void pack_rows(real *packed, matrix a, int64_t m, int64_t k) {
+    for (int64_t left = tile_count(m); m > 0; left--) {
+        const int64_t rows = (m + left - 1) / left;
+        if (a.column == 1) {
+            pack_transposed(packed, PACKED_ROWS, a.at, a.row, rows, k);
+        } else if (a.row == 1) {
+            for (int64_t first = 0; first < rows; first += VLEN) {
+                const vpart part = v_first(smaller(rows - first, VLEN));
+                for (int64_t p = 0; p < k; p++)
+                    v_store(packed + p * PACKED_ROWS + first, v_load_part(a.at + p * a.column + first, part));
+            }
+        } else {
+            for (int64_t p = 0; p < k; p++)
+                for (int64_t i = 0; i < rows; i++) packed[p * PACKED_ROWS + i] = a.at[i * a.row + p * a.column];
+        }
+        packed += PACKED_ROWS * k;
+        a.at += rows * a.row;
+        m -= rows;
+    }
+}
+
+/* One block of k and of columns. packed_a and packed_b are NULL for operands read in place. */
+static void block_product(target c, matrix a, matrix b, int64_t k, int accumulate, int64_t m, int64_t n, real *packed_a,
+                          real *packed_b) {
+    for (int64_t j = 0; packed_b && j < n; j += TILE_COLUMNS)
+        pack_panel(packed_b + j * k, (matrix){b.at + j * b.column, b.row, b.column}, k, smaller(n - j, TILE_COLUMNS));
     for (int64_t i = 0; i < m; i += BLOCK_ROWS) {
+        const int64_t rows = smaller(m - i, BLOCK_ROWS);
+        matrix a_rows = {a.at + i * a.row, a.row, a.column};
+        if (packed_a) {
+            pack_rows(packed_a, a_rows, rows, k);
+            a_rows = (matrix){packed_a, 1, PACKED_ROWS};
+        }
         for (int64_t j = 0; j < n; j += TILE_COLUMNS) {
-            const target c_panel = {c.at + i * c.row + j * c.column, c.row, c.column};
-            const matrix a_rows = {a.at + i * a.row, a.row, a.column};
-            const matrix in_place = {b.at + j * b.column, b.row, 1}, panel = {packed + j * k, TILE_COLUMNS, 1};
-            panel_product(c_panel, a_rows, packed ? panel : in_place, k, accumulate, smaller(m - i, BLOCK_ROWS),
-                          smaller(n - j, TILE_COLUMNS));
+            panel w = {{b.at + j * b.column, b.row, 1}, k, smaller(n - j, TILE_COLUMNS), accumulate};
+            if (packed_b) w.b = (matrix){packed_b + j * k, TILE_COLUMNS, 1};
+            panel_product((target){c.at + i * c.row + j * c.column, c.row, c.column}, a_rows, &w, rows, packed_a != NULL);
         }
     }
 }
 
 static void product(target c, matrix a, matrix b, int accumulate, int64_t m, int64_t n, int64_t k, real *workspace) {
     if (m <= 0 || n <= 0) return;
-    if (c.column != 1 ? c.row == 1 : n < VLEN && m >= VLEN && c.row == 1) {
+    if ((c.column != 1 || n == 1) && c.row == 1 && m > 1) {
         product((target){c.at, c.column, c.row}, (matrix){b.at, b.column, b.row}, (matrix){a.at, a.column, a.row},
                 accumulate, n, m, k, workspace);
         return;
     }
-    const int pack = b.column != 1 || k * n * (int64_t)sizeof(real) > PACK_BYTES;
+    if (m == 1 && c.column == 1 && (b.column == 1 || b.row == 1)) {
+        row_product(c.at, a.at, a.column, b, accumulate, n, k);
+        return;
+    }
+    const int pack_b = b.column != 1 || k * n * (int64_t)sizeof(real) > PACK_BYTES;
+    const int pack_a = n > 16 * TILE_COLUMNS && k * m * (int64_t)sizeof(real) > PACK_BYTES;
+    real *const packed_a = pack_a ? workspace : NULL, *const packed_b = pack_b ? workspace + PACKED_A : NULL;
+    const int64_t blocks = k > 0 ? (k + BLOCK_K - 1) / BLOCK_K : 1, depth = (k + blocks - 1) / blocks;
     for (int64_t j = 0; j < n; j += BLOCK_COLUMNS) {
-        int64_t p = 0;
-        do { /* also once for k = 0, which makes C zero */
+        for (int64_t block = 0; block < blocks; block++) { /* one even for k = 0, which makes C zero */
+            const int64_t p = block * depth;
             block_product((target){c.at + j * c.column, c.row, c.column}, (matrix){a.at + p * a.column, a.row, a.column},
-                          (matrix){b.at + p * b.row + j * b.column, b.row, b.column}, smaller(k - p, BLOCK_K),
-                          accumulate || p > 0, m, smaller(n - j, BLOCK_COLUMNS), pack ? workspace : NULL);
-            p += BLOCK_K;
-        } while (p < k);
+                          (matrix){b.at + p * b.row + j * b.column, b.row, b.column}, smaller(k - p, depth),
+                          accumulate || block > 0, m, smaller(n - j, BLOCK_COLUMNS), packed_a, packed_b);
+        }
     }
 }
 
@@ -208,7 +233,8 @@ static void gemm(void *c, int64_t c_row_stride, int64_t c_column_stride, fastnn_
 /* Enough for either orientation. */
 static int64_t gemm_workspace(int64_t m, int64_t n, int64_t k) {
     const int64_t widest = smaller(m > n ? m : n, BLOCK_COLUMNS) + TILE_COLUMNS - 1;
-    return widest / TILE_COLUMNS * TILE_COLUMNS * smaller(k, BLOCK_K) * (int64_t)sizeof(real);
+    const int64_t packed_b = widest / TILE_COLUMNS * TILE_COLUMNS * smaller(k, BLOCK_K) + VLEN;
+    return (PACKED_A + packed_b) * (int64_t)sizeof(real);
 }
 
 #endif

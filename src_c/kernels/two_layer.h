@@ -51,9 +51,6 @@ static int64_t two_layer_workspace(const two_layer *w) {
     return bytes;
 }
 
-static matrix row_major(const real *at, int64_t columns) { return (matrix){at, columns, 1}; }
-static matrix transposed(const real *at, int64_t columns) { return (matrix){at, 1, columns}; }
-
 static void forward_rows(const two_layer *w, const two_layer_scratch *s, int64_t first, int64_t rows) {
     const int64_t d = w->n_inputs, h = w->n_hidden, k = w->n_outputs;
     const real *x = (const real *)w->x + first * d;
@@ -139,7 +136,7 @@ INLINE void train_in_registers(const two_layer *w, real *restrict losses, int64_
         UNROLL
         for (int i = 0; i < FEW_ROWS; i++) by_unit[i] = layer1[i] = v_sigmoid(layer1[i]);
         for (int i = FEW_ROWS; i < VLEN; i++) by_unit[i] = v_zero();
-        transpose(by_unit);
+        v_transpose(by_unit);
         v_store(lanes, weights2);
         UNROLL
         for (int j = 0; j < h; j++) z = v_fma(by_unit[j], v_set1(lanes[j]), z);

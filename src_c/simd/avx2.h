@@ -21,7 +21,7 @@ typedef __m256i vpart;
 /* 6 x 2 accumulators, two vectors of B and one of A use 15 of the 16 registers. A panel of B of BLOCK_K rows stays in
  * L1d, a block of BLOCK_K x BLOCK_COLUMNS in half of a 512 KiB L2. */
 enum { TILE_ROWS = 6, TILE_VECTORS = 2 };
-enum { BLOCK_ROWS = 96, BLOCK_K = 256, BLOCK_COLUMNS = 1024 };
+enum { BLOCK_ROWS = FASTNN_BITS == 32 ? 144 : 72, BLOCK_K = 256, BLOCK_COLUMNS = 1024 };
 
 INLINE vec v_zero(void) { return V(setzero)(); }
 INLINE vec v_set1(real x) { return V(set1)(x); }
@@ -60,15 +60,37 @@ INLINE vec v_exponent_from_mantissa(vec a) {
 }
 #endif
 
-INLINE void v_zip(vec a, vec b, vec *low, vec *high) {
-    const vec even = V(unpacklo)(a, b), odd = V(unpackhi)(a, b); /* zipped within each half */
+/* Lane i of vector j <-> lane j of vector i. */
 #if FASTNN_BITS == 32
-    *low = _mm256_permute2f128_ps(even, odd, 0x20);
-    *high = _mm256_permute2f128_ps(even, odd, 0x31);
-#else
-    *low = _mm256_permute2f128_pd(even, odd, 0x20);
-    *high = _mm256_permute2f128_pd(even, odd, 0x31);
-#endif
+INLINE void v_transpose(vec a[8]) {
+    vec pairs[8], fours[8];
+    for (int i = 0; i < 8; i += 2) {
+        pairs[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+        pairs[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        for (int j = 0; j < 2; j++) {
+            fours[i + 2 * j] = _mm256_shuffle_ps(pairs[i + j], pairs[i + j + 2], 0x44);
+            fours[i + 2 * j + 1] = _mm256_shuffle_ps(pairs[i + j], pairs[i + j + 2], 0xee);
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        a[i] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20);
+        a[i + 4] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
+    }
 }
+#else
+INLINE void v_transpose(vec a[4]) {
+    vec pairs[4];
+    for (int i = 0; i < 4; i += 2) {
+        pairs[i] = _mm256_unpacklo_pd(a[i], a[i + 1]);
+        pairs[i + 1] = _mm256_unpackhi_pd(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        a[i] = _mm256_permute2f128_pd(pairs[i], pairs[i + 2], 0x20);
+        a[i + 2] = _mm256_permute2f128_pd(pairs[i], pairs[i + 2], 0x31);
+    }
+}
+#endif
 
 #endif

@@ -73,4 +73,13 @@ INLINE void v_zip(vec a, vec b, vec *low, vec *high) {
 }
 #endif
 
+/* Lane i of vector j <-> lane j of vector i, in log2(VLEN) perfect shuffles. */
+INLINE void v_transpose(vec a[VLEN]) {
+    vec next[VLEN];
+    for (int stage = 1; stage < VLEN; stage *= 2) {
+        for (int i = 0; i < VLEN / 2; i++) v_zip(a[i], a[i + VLEN / 2], &next[2 * i], &next[2 * i + 1]);
+        for (int i = 0; i < VLEN; i++) a[i] = next[i];
+    }
+}
+
 #endif

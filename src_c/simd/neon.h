@@ -29,7 +29,7 @@ typedef int64_t vpart; /* how many of the first lanes */
 /* 6 x 4 accumulators, four vectors of B and one of A use 29 of the 32 registers. A panel of B of BLOCK_K rows stays in
  * L1d, a block of BLOCK_K x BLOCK_COLUMNS in half of a 512 KiB L2. */
 enum { TILE_ROWS = 6, TILE_VECTORS = 4 };
-enum { BLOCK_ROWS = 96, BLOCK_K = 256, BLOCK_COLUMNS = 1024 };
+enum { BLOCK_ROWS = FASTNN_BITS == 32 ? 144 : 72, BLOCK_K = 256, BLOCK_COLUMNS = 1024 };
 
 #if FASTNN_BITS == 32
 INLINE vec v_set1(real x) { return vdupq_n_f32(x); }
@@ -71,6 +71,15 @@ INLINE vec v_select(vmask m, vec a, vec b) { return V(vbsl)(m, a, b); }
 INLINE void v_zip(vec a, vec b, vec *low, vec *high) {
     *low = V(vzip1)(a, b);
     *high = V(vzip2)(a, b);
+}
+
+/* Lane i of vector j <-> lane j of vector i, in log2(VLEN) perfect shuffles. */
+INLINE void v_transpose(vec a[VLEN]) {
+    vec next[VLEN];
+    for (int stage = 1; stage < VLEN; stage *= 2) {
+        for (int i = 0; i < VLEN / 2; i++) v_zip(a[i], a[i + VLEN / 2], &next[2 * i], &next[2 * i + 1]);
+        for (int i = 0; i < VLEN; i++) a[i] = next[i];
+    }
 }
 
 #endif

@@ -33,10 +33,7 @@ INLINE vec v_max(vec a, vec b) { return a > b ? a : b; }
 INLINE vec v_min(vec a, vec b) { return a < b ? a : b; }
 INLINE vmask v_less(vec a, vec b) { return a < b; }
 INLINE vec v_select(vmask m, vec a, vec b) { return m ? a : b; }
-INLINE void v_zip(vec a, vec b, vec *low, vec *high) {
-    *low = a;
-    *high = b;
-}
+INLINE void v_transpose(vec a[1]) { (void)a; }
 
 #if FASTNN_BITS == 32
 INLINE vec v_fma(vec a, vec b, vec c) { return fmaf(a, b, c); }

@@ -1,0 +1,88 @@
+/* Products of one row: c (n) = [c +] a (k) B (k, n), the same chains as in gemm.h.
+ *
+ * A tile of one row would wait for its few accumulators, so here they are many, and B, which is used once, is not
+ * packed: where its columns are contiguous, as in the product of a row-major matrix and a column, squares of VLEN x VLEN are
+ * transposed in registers on their way. */
+#ifndef FASTNN_KERNELS_GEMV_H
+#define FASTNN_KERNELS_GEMV_H
+
+/* `vectors` vectors of c; B's rows are contiguous. Of the last vector only the lanes in `last` where `partial`. */
+INLINE void row_by_rows(real *c, const real *a, int64_t a_stride, const real *b, int64_t b_row, int64_t k, int accumulate,
+                        vpart last, const int vectors, const int partial) {
+    vec sum[8];
+    UNROLL
+    for (int v = 0; v < vectors; v++)
+        sum[v] = !accumulate ? v_zero() : partial ? v_load_part(c + v * VLEN, last) : v_load(c + v * VLEN);
+    for (; k > 0; k--, a += a_stride, b += b_row) {
+        const vec element = v_set1(*a);
+        UNROLL
+        for (int v = 0; v < vectors; v++)
+            sum[v] = v_fma(element, partial ? v_load_part(b + v * VLEN, last) : v_load(b + v * VLEN), sum[v]);
+    }
+    UNROLL
+    for (int v = 0; v < vectors; v++) {
+        if (partial)
+            v_store_part(c + v * VLEN, last, sum[v]);
+        else
+            v_store(c + v * VLEN, sum[v]);
+    }
+}
+
+/* `depth` steps of k, at most VLEN, for VLEN columns, of which the first `columns` exist; B's columns are contiguous. */
+INLINE vec square_step(vec sum, const real *a, int64_t a_stride, const real *b, int64_t b_column, int64_t depth,
+                       int64_t columns) {
+    const vpart part = v_first(depth);
+    vec square[VLEN];
+    UNROLL
+    for (int i = 0; i < VLEN; i++)
+        square[i] = i >= columns ? v_zero() : depth == VLEN ? v_load(b + i * b_column) : v_load_part(b + i * b_column, part);
+    v_transpose(square);
+    UNROLL
+    for (int i = 0; i < VLEN; i++)
+        if (i < depth) sum = v_fma(v_set1(a[i * a_stride]), square[i], sum);
+    return sum;
+}
+
+/* `vectors` vectors of c; B's columns are contiguous. */
+INLINE void row_by_columns(real *c, const real *a, int64_t a_stride, const real *b, int64_t b_column, int64_t k,
+                           int accumulate, int64_t columns, const int vectors) {
+    const vpart part = v_first(columns);
+    vec sum[4];
+    UNROLL
+    for (int v = 0; v < vectors; v++)
+        sum[v] = !accumulate ? v_zero() : vectors == 1 ? v_load_part(c, part) : v_load(c + v * VLEN);
+    int64_t p = 0;
+    for (; p + VLEN <= k; p += VLEN) {
+        UNROLL
+        for (int v = 0; v < vectors; v++)
+            sum[v] = square_step(sum[v], a + p * a_stride, a_stride, b + v * VLEN * b_column + p, b_column, VLEN,
+                                 vectors == 1 ? columns : VLEN);
+    }
+    if (p < k) {
+        for (int v = 0; v < vectors; v++)
+            sum[v] = square_step(sum[v], a + p * a_stride, a_stride, b + v * VLEN * b_column + p, b_column, k - p,
+                                 vectors == 1 ? columns : VLEN);
+    }
+    UNROLL
+    for (int v = 0; v < vectors; v++) {
+        if (vectors == 1)
+            v_store_part(c, part, sum[v]);
+        else
+            v_store(c + v * VLEN, sum[v]);
+    }
+}
+
+static void row_product(real *c, const real *a, int64_t a_stride, matrix b, int accumulate, int64_t n, int64_t k) {
+    int64_t j = 0;
+    if (b.column == 1) {
+        for (; j + 8 * VLEN <= n; j += 8 * VLEN) row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(VLEN), 8, 0);
+        for (; j + 2 * VLEN <= n; j += 2 * VLEN) row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(VLEN), 2, 0);
+        for (; j + VLEN <= n; j += VLEN) row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(VLEN), 1, 0);
+        if (j < n) row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(n - j), 1, 1);
+    } else {
+        for (; j + 4 * VLEN <= n; j += 4 * VLEN) row_by_columns(c + j, a, a_stride, b.at + j * b.column, b.column, k, accumulate, VLEN, 4);
+        for (; j < n; j += VLEN) row_by_columns(c + j, a, a_stride, b.at + j * b.column, b.column, k, accumulate, smaller(n - j, VLEN), 1);
+    }
+}
+
+#endif
