@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 
+from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
@@ -270,48 +271,108 @@ cdef inline fastnn_matrix matrix_of(const floating[:, :] view) noexcept:
     return matrix
 
 
-cdef int product(floating[:, :] c, const floating[:, :] a, const floating[:, :] b, bint accumulate,
-                 int64_t repeats) except -1:
-    """C = [C +] A B for checked shapes."""
-    cdef int64_t m = c.shape[0], n = c.shape[1], k = a.shape[1], i
-    cdef const fastnn_kernels *table = table_of[floating](NULL)
-    cdef fastnn_matrix a_matrix, b_matrix
-    cdef int64_t row_stride = c.strides[0] // <int64_t> sizeof(floating)
-    cdef int64_t column_stride = c.strides[1] // <int64_t> sizeof(floating)
-    cdef Workspace workspace
-    cdef void *scratch
-    if m == 0 or n == 0:
-        return 0
-    a_matrix.data = b_matrix.data = NULL
-    if k > 0:
-        a_matrix = matrix_of(a)
-        b_matrix = matrix_of(b)
-    workspace = Workspace.__new__(Workspace)
-    scratch = workspace.reserve(table.gemm_workspace(m, n, k))
+cdef int product(const fastnn_kernels *table, fastnn_matrix c, fastnn_matrix a, fastnn_matrix b, bint accumulate,
+                 int64_t m, int64_t n, int64_t k, int64_t repeats) except -1:
+    """C = [C +] A B, `repeats` times; c too is described by a fastnn_matrix."""
+    cdef Workspace workspace = Workspace.__new__(Workspace)
+    cdef void *scratch = workspace.reserve(table.gemm_workspace(m, n, k))
+    cdef int64_t i
     if m * n * k <= WITH_THE_GIL and repeats == 1:
-        table.gemm(&c[0, 0], row_stride, column_stride, a_matrix, b_matrix, accumulate, m, n, k, scratch)
+        table.gemm(<void *> c.data, c.row_stride, c.column_stride, a, b, accumulate, m, n, k, scratch)
     else:
         with nogil:
             for i in range(repeats):
-                table.gemm(&c[0, 0], row_stride, column_stride, a_matrix, b_matrix, accumulate, m, n, k, scratch)
+                table.gemm(<void *> c.data, c.row_stride, c.column_stride, a, b, accumulate, m, n, k, scratch)
     return 0
 
 
 def gemm(floating[:, :] c, const floating[:, :] a, const floating[:, :] b, bint accumulate=False, int64_t repeats=1):
     """C = A B, or C += A B: the kernel itself, `repeats` times over so that a benchmark can leave Python out."""
+    cdef fastnn_matrix left, right
     if a.shape[1] != b.shape[0] or c.shape[0] != a.shape[0] or c.shape[1] != b.shape[1]:
         raise ValueError("gemm: the shapes of c, a and b do not fit together")
-    product(c, a, b, accumulate, repeats)
+    left.data = right.data = NULL
+    if c.shape[0] > 0 and c.shape[1] > 0:
+        if a.shape[1] > 0:
+            left, right = matrix_of(a), matrix_of(b)
+        product(table_of[floating](NULL), matrix_of[floating](c), left, right, accumulate, c.shape[0], c.shape[1],
+                a.shape[1], repeats)
 
 
-cdef inline object matrix_operand(object value, str name):
-    if type(value) is ndarray:
-        dtype = value.dtype
-        if dtype is FLOAT64 or dtype is FLOAT32:
-            flags = value.flags
-            if flags.aligned and (flags.c_contiguous or flags.f_contiguous):
-                return value
-    return as_floating(value, name)
+# matmul reads its arrays through the buffer protocol itself: for a small product a typed memoryview, or a question to
+# the array object, costs more than the arithmetic.
+
+cdef bint is_direct(const Py_buffer *view) noexcept nogil:
+    """Whether elements lie where C wants them: aligned, with strides of whole elements."""
+    return (<uintptr_t> view.buf | <uintptr_t> view.strides[0] | <uintptr_t> view.strides[1]) % view.itemsize == 0
+
+
+cdef fastnn_matrix matrix_in(const Py_buffer *view) noexcept nogil:
+    cdef fastnn_matrix matrix
+    matrix.data = view.buf
+    matrix.row_stride = view.strides[0] // view.itemsize
+    matrix.column_stride = view.strides[1] // view.itemsize
+    return matrix
+
+
+cdef void stretch(const Py_buffer *view, uintptr_t *ends) noexcept nogil:
+    """The first and past-the-end address of a matrix that is not empty."""
+    cdef int axis
+    ends[0] = <uintptr_t> view.buf
+    ends[1] = ends[0] + view.itemsize
+    for axis in range(2):
+        ends[view.strides[axis] >= 0] += (view.shape[axis] - 1) * view.strides[axis]
+
+
+cdef bint overlap(const Py_buffer *a, const Py_buffer *b) noexcept nogil:
+    """Whether the stretches of memory of two matrices touch."""
+    cdef uintptr_t[2] first
+    cdef uintptr_t[2] second
+    stretch(a, first)
+    stretch(b, second)
+    return first[0] < second[1] and second[0] < first[1]
+
+
+cdef object multiply(object a, object b, object out, object dtype):
+    """The product of two matrices of dtype, in out or a new array; None where a or b has to be copied first."""
+    cdef Py_buffer left, right
+    PyObject_GetBuffer(a, &left, PyBUF_STRIDES)
+    try:
+        PyObject_GetBuffer(b, &right, PyBUF_STRIDES)
+        try:
+            if not is_direct(&left) or not is_direct(&right):
+                return None
+            return multiply_into(&left, &right, out, dtype)
+        finally:
+            PyBuffer_Release(&right)
+    finally:
+        PyBuffer_Release(&left)
+
+
+cdef object multiply_into(const Py_buffer *a, const Py_buffer *b, object out, object dtype):
+    cdef Py_buffer c
+    cdef int64_t m = a.shape[0], n = b.shape[1], k = a.shape[1]
+    cdef bint direct = True
+    cdef object result = out
+    if k != b.shape[0]:
+        raise ValueError(f"a's columns must be as many as b's rows; got shapes {(m, k)} and {(b.shape[0], n)}")
+    if out is None:
+        result = empty((m, n), dtype)
+    else:
+        check_out(out, (m, n), dtype)
+    if m == 0 or n == 0:
+        return result
+    PyObject_GetBuffer(result, &c, PyBUF_STRIDES | PyBUF_WRITABLE)
+    try:
+        if out is not None:
+            direct = is_direct(&c) and not (k > 0 and (overlap(&c, a) or overlap(&c, b)))
+        if direct:
+            product(active_table(8 * a.itemsize), matrix_in(&c), matrix_in(a), matrix_in(b), False, m, n, k, 1)
+    finally:
+        PyBuffer_Release(&c)
+    if not direct:
+        out[...] = multiply_into(a, b, None, dtype)
+    return result
 
 
 def matmul(a, b, out=None):
@@ -342,42 +403,34 @@ def matmul(a, b, out=None):
     ValueError
         If the shapes do not fit, or out is read-only.
     """
-    cdef object left = matrix_operand(a, "a"), right = matrix_operand(b, "b")
-    cdef tuple shape
-    dtype = left.dtype
-    if dtype is not right.dtype:
-        dtype = FLOAT64
-        left, right = np.asarray(left, FLOAT64), np.asarray(right, FLOAT64)
-    shape = (<tuple> left.shape)[:-1] + (<tuple> right.shape)[1:]
-    left, right = as_matrices(left, right)
-    if out is None:
-        result = empty(shape, dtype)
-    else:
+    cdef object result = None
+    # Most calls are of this kind, and quick: what is asked of an array object costs more than a small product.
+    if type(a) is ndarray and type(b) is ndarray and a.dtype is b.dtype and a.ndim == 2 and b.ndim == 2:
+        if a.dtype is FLOAT64 or a.dtype is FLOAT32:
+            result = multiply(a, b, out, a.dtype)
+    return multiply_converted(a, b, out) if result is None else result
+
+
+cdef object multiply_converted(object a, object b, object out):
+    """The product of whatever can be turned into matrices."""
+    left, right = as_floating(a, "a"), as_floating(b, "b")
+    for name, array in (("a", left), ("b", right)):
+        if not 1 <= array.ndim <= 2:
+            raise ValueError(f"{name} must have 1 or 2 dimensions; got shape {array.shape}")
+    dtype = left.dtype if left.dtype == right.dtype else FLOAT64
+    left, right = np.asarray(left, dtype), np.asarray(right, dtype)
+    if left.shape[left.ndim - 1] != right.shape[0]:
+        raise ValueError(f"a's columns must be as many as b's rows; got shapes {left.shape} and {right.shape}")
+    shape = left.shape[:left.ndim - 1] + right.shape[1:]
+    if out is not None:
         check_out(out, shape, dtype)
-        overlap = np.may_share_memory(out, left) or np.may_share_memory(out, right)
-        strided = not out.flags.aligned or any(stride % dtype.itemsize for stride in out.strides)
-        result = empty(shape, dtype) if overlap or strided or dtype is not out.dtype else out
-    matrix = result if len(shape) == 2 else result.reshape(left.shape[0], right.shape[1])
-    if dtype is FLOAT64:
-        product[double](matrix, left, right, False, 1)
-    else:
-        product[float](matrix, left, right, False, 1)
+    left = left if left.ndim == 2 else left[None, :]
+    right = right if right.ndim == 2 else right[:, None]
+    result = multiply(left, right, None, dtype).reshape(shape)
     if out is None:
         return result if len(shape) else result[()]
-    if result is not out:
-        out[...] = result
+    out[...] = result
     return out
-
-
-cdef tuple as_matrices(object left, object right):
-    cdef tuple a = left.shape, b = right.shape
-    if not 1 <= len(a) <= 2:
-        raise ValueError(f"a must have 1 or 2 dimensions; got shape {a}")
-    if not 1 <= len(b) <= 2:
-        raise ValueError(f"b must have 1 or 2 dimensions; got shape {b}")
-    if a[len(a) - 1] != b[0]:
-        raise ValueError(f"a's columns must be as many as b's rows; got shapes {a} and {b}")
-    return left if len(a) == 2 else left.reshape(1, -1), right if len(b) == 2 else right.reshape(-1, 1)
 
 
 # The loss and the book's network

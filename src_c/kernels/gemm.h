@@ -199,6 +199,11 @@ static void block_product(target c, matrix a, matrix b, int64_t k, int accumulat
     }
 }
 
+/* A tile of A is used by each panel of B; few uses do not pay for the copy. */
+static int packs_a(int64_t m, int64_t n, int64_t k) {
+    return n > 16 * TILE_COLUMNS && k * m * (int64_t)sizeof(real) > PACK_BYTES;
+}
+
 static void product(target c, matrix a, matrix b, int accumulate, int64_t m, int64_t n, int64_t k, real *workspace) {
     if (m <= 0 || n <= 0) return;
     if ((c.column != 1 || n == 1) && c.row == 1 && m > 1) {
@@ -211,8 +216,8 @@ static void product(target c, matrix a, matrix b, int accumulate, int64_t m, int
         return;
     }
     const int pack_b = b.column != 1 || k * n * (int64_t)sizeof(real) > PACK_BYTES;
-    const int pack_a = n > 16 * TILE_COLUMNS && k * m * (int64_t)sizeof(real) > PACK_BYTES;
-    real *const packed_a = pack_a ? workspace : NULL, *const packed_b = pack_b ? workspace + PACKED_A : NULL;
+    real *const packed_a = packs_a(m, n, k) ? workspace : NULL;
+    real *const packed_b = pack_b ? workspace + (packed_a ? PACKED_A : 0) : NULL;
     const int64_t blocks = k > 0 ? (k + BLOCK_K - 1) / BLOCK_K : 1, depth = (k + blocks - 1) / blocks;
     for (int64_t j = 0; j < n; j += BLOCK_COLUMNS) {
         for (int64_t block = 0; block < blocks; block++) { /* one even for k = 0, which makes C zero */
@@ -234,7 +239,8 @@ static void gemm(void *c, int64_t c_row_stride, int64_t c_column_stride, fastnn_
 static int64_t gemm_workspace(int64_t m, int64_t n, int64_t k) {
     const int64_t widest = smaller(m > n ? m : n, BLOCK_COLUMNS) + TILE_COLUMNS - 1;
     const int64_t packed_b = widest / TILE_COLUMNS * TILE_COLUMNS * smaller(k, BLOCK_K) + VLEN;
-    return (PACKED_A + packed_b) * (int64_t)sizeof(real);
+    const int64_t packed_a = packs_a(m, n, k) || packs_a(n, m, k) ? PACKED_A : 0;
+    return (packed_a + packed_b) * (int64_t)sizeof(real);
 }
 
 #endif

@@ -35,8 +35,22 @@ INLINE vec v_set1(real x) { return V(set1)(x); }
 INLINE vec v_load(const real *p) { return V(loadu)(p); }
 INLINE void v_store(real *p, vec a) { V(storeu)(p, a); }
 INLINE vpart v_first(int64_t n) { return (vpart)((1u << n) - 1u); }
+#ifdef FASTNN_EMULATED /* SIMDe has no masked loads and stores */
+INLINE vec v_load_part(const real *p, vpart part) {
+    real lanes[VLEN];
+    for (int i = 0; i < VLEN; i++) lanes[i] = part >> i & 1 ? p[i] : 0;
+    return v_load(lanes);
+}
+INLINE void v_store_part(real *p, vpart part, vec a) {
+    real lanes[VLEN];
+    v_store(lanes, a);
+    for (int i = 0; i < VLEN; i++)
+        if (part >> i & 1) p[i] = lanes[i];
+}
+#else
 INLINE vec v_load_part(const real *p, vpart part) { return V(maskz_loadu)(part, p); }
 INLINE void v_store_part(real *p, vpart part, vec a) { V(mask_storeu)(p, part, a); }
+#endif
 
 INLINE vec v_add(vec a, vec b) { return V(add)(a, b); }
 INLINE vec v_sub(vec a, vec b) { return V(sub)(a, b); }

@@ -6,7 +6,14 @@
 
 #ifdef FASTNN_EMULATED
 #define SIMDE_ENABLE_NATIVE_ALIASES
+#define SIMDE_ARM_NEON_FORCE_NATIVE_TYPES
 #include <simde/arm/neon.h>
+#ifndef vdivq_f32 /* SIMDe before 0.8 */
+#define vdivq_f32 _mm_div_ps
+#define vdivq_f64 _mm_div_pd
+#define vfmsq_f32(c, a, b) _mm_fnmadd_ps(a, b, c)
+#define vfmsq_f64(c, a, b) _mm_fnmadd_pd(a, b, c)
+#endif
 #else
 #include <arm_neon.h>
 #endif
