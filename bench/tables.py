@@ -1,0 +1,181 @@
+"""Write the README's speed tables from bench/results: all between <!-- bench:NAME --> and <!-- /bench:NAME -->."""
+
+import argparse
+import json
+import math
+import re
+import statistics
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DTYPES = ("float32", "float64")
+DECADES = {10**i for i in range(8)}
+MOST_LISTED = 24  # losing cases
+TITLES = {
+    "fastnn train": "fastnn: `nn.train(n)`",
+    "fastnn methods": "fastnn: `nn.feedforward(); nn.backprop()` in a Python loop",
+    "NumPy": "NumPy {version}: the book's class in its Python loop",
+    "JAX": "JAX {version}: the whole loop compiled (`lax.scan`)",
+    "FANN": "FANN {version}: batch training in C (has biases, so not the same numbers)",
+}
+
+
+def main(arguments=None):
+    """Rewrite the README's tables, or check them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the README is out of date")
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", metavar="FILE")
+    parser.add_argument("--results", type=Path, default=ROOT / "bench" / "results" / "book.json", metavar="FILE")
+    options = parser.parse_args(arguments)
+    before = options.readme.read_text(encoding="utf-8")
+    after = fill(before, json.loads(options.results.read_text(encoding="utf-8")))
+    if before == after:
+        return 0
+    if options.check:
+        print(f"{options.readme.name}: its tables are not those of {options.results.name}; run python bench/tables.py")
+        return 1
+    options.readme.write_text(after, encoding="utf-8")
+    return 0
+
+
+def fill(text, results):
+    """Replace what stands between each pair of markers."""
+    pattern = re.compile(r"(<!-- bench:(\w+) -->\n).*?(<!-- /bench:\2 -->)", re.DOTALL)
+    markers = re.findall(r"<!-- /?bench:\w+ -->", text)
+    if not markers or len(markers) != 2 * len(pattern.findall(text)):
+        sys.exit("the README needs pairs of lines <!-- bench:NAME --> and <!-- /bench:NAME -->")
+    if unknown := {found[1] for found in pattern.findall(text)} - set(TABLES):
+        sys.exit(f"no tables are called {sorted(unknown)}; there are {sorted(TABLES)}")
+    return pattern.sub(lambda found: found[1] + TABLES[found[2]](results) + "\n" + found[3], text)
+
+
+def machine(results):
+    """Say where the numbers come from."""
+    its = results["machine"]
+    commit = f"{its['commit'][:10]}{' with changes' if its['dirty'] else ''}"
+    smoke = " **A smoke run: these numbers mean nothing.**" if results["quick"] else ""
+    return (
+        f"Medians of {results['rounds']} interleaved rounds in one thread on {its['processor']}, {its['cores']} cores, "
+        f"{its['isa']}; {its['compiler']}, Python {its['python']}, NumPy {its['numpy']} ({its['blas']}); "
+        f"fastnn {its['fastnn']} at {commit}, {results['date']}.{smoke}"
+    )
+
+
+def training(results):
+    """Microseconds per iteration of the book's network."""
+    rows = []
+    for contender in sorted(results["training"]["contenders"], key=lambda c: c["microseconds"]["median"]):
+        title = TITLES[contender["name"]].format(**contender)
+        rows.append([title, significant(contender["microseconds"]["median"]), times(contender["times_fastnn"])])
+    rows += [[name, "missing", ""] for name in results["training"]["missing"]]
+    return table(["the book's network", "µs per iteration", "relative to `train`"], rows)
+
+
+def elementwise(results):
+    """NumPy's time over fastnn's, for a size in each decade, and where it is below 1."""
+    cases = results["elementwise"]
+    columns = list(dict.fromkeys((case["function"], case["dtype"]) for case in cases))
+    ratios = {(case["function"], case["dtype"], case["elements"]): case["times_fastnn"] for case in cases}
+    sizes = sorted({case["elements"] for case in cases} & DECADES)
+    rows = [[f"{size:,}", *(times(ratios[(*column, size)]) for column in columns)] for size in sizes]
+    head = ["elements", *(f"`{function}` {dtype}" for function, dtype in columns)]
+    return table(head, rows) + "\n\n" + slower(cases, lambda c: f"`{c['function']}` {c['dtype']} {c['elements']:,}")
+
+
+def matmul(results):
+    """NumPy's time over fastnn's for each kind of shape, and where it is below 1."""
+    cases = results["products"]
+    rows = []
+    for kind in dict.fromkeys(case["kind"] for case in cases):
+        of_kind = sorted((c for c in cases if c["kind"] == kind), key=lambda c: c["times_fastnn"]["median"])
+        median = statistics.median(case["times_fastnn"]["median"] for case in of_kind)
+        worst, best = of_kind[0], of_kind[-1]
+        ends = [f"{times(case['times_fastnn'])} at {shape(case)} {case['dtype']}" for case in (worst, best)]
+        rows.append([kind, str(len(of_kind)), f"{median:.2f}x", *ends])
+    head = ["`matmul`, m x k x n", "cases", "median", "worst", "best"]
+    return table(head, rows) + "\n\n" + slower(cases, lambda c: f"{shape(c)} {c['dtype']}{transposed(c)}")
+
+
+def threaded(results):
+    """NumPy's time with its default threads over fastnn's with one."""
+    cases = by_shape_and_dtype(results["threaded"])
+    rows = [[size, *(times(pair[dtype]["times_fastnn"]) for dtype in DTYPES)] for size, pair in cases.items()]
+    cores = results["machine"]["cores"]
+    return table([f"`matmul` in one thread, NumPy in its default on {cores} cores", *DTYPES], rows)
+
+
+def gemm(results):
+    """Shares of the FMA peak."""
+    rows = []
+    for size, pair in by_shape_and_dtype(results["gemm"]).items():
+        shares = (pair[dtype][f"{name}_share"]["median"] for dtype in DTYPES for name in ("fastnn", "numpy"))
+        rows.append([size, *(f"{share:.0%}" for share in shares)])
+    peaks = (statistics.median(c["peak_gflops"] for c in results["gemm"] if c["dtype"] == dtype) for dtype in DTYPES)
+    note = "Peak, measured in the same rounds: {:.1f} GFLOP/s in float32, {:.1f} in float64.".format(*peaks)
+    return table(["m x k x n", "float32", "NumPy", "float64", "NumPy"], rows) + "\n\n" + note
+
+
+def by_shape_and_dtype(cases):
+    """Nest cases as cases[shape][dtype], in their order."""
+    nested = {}
+    for case in cases:
+        nested.setdefault(shape(case), {})[case["dtype"]] = case
+    return nested
+
+
+def imports(results):
+    """How long `import fastnn` takes."""
+    beyond, numpy = (1e3 * results["import"][key]["median"] for key in ("beyond_numpy_seconds", "numpy_seconds"))
+    return f"`import fastnn` takes {beyond:.1f} ms beyond `import numpy`, which takes {numpy:.0f}."
+
+
+TABLES = {
+    "machine": machine,
+    "book": training,
+    "elementwise": elementwise,
+    "matmul": matmul,
+    "threaded": threaded,
+    "gemm": gemm,
+    "import": imports,
+}
+
+
+def slower(cases, name):
+    """List the cases in which NumPy is faster, the worst first."""
+    losing = sorted((c for c in cases if c["times_fastnn"]["median"] < 1), key=lambda c: c["times_fastnn"]["median"])
+    if not losing:
+        return f"In none of the {len(cases)} cases measured is NumPy faster."
+    listed = ", ".join(f"{name(case)} ({times(case['times_fastnn'])})" for case in losing[:MOST_LISTED])
+    more = f", and {len(losing) - MOST_LISTED} more" if len(losing) > MOST_LISTED else ""
+    return f"NumPy is faster in {len(losing)} of {len(cases)} cases: {listed}{more}."
+
+
+def shape(case):
+    return "x".join(str(case[key]) for key in "mkn")
+
+
+def transposed(case):
+    return f", {case['kind']}" if case["kind"].endswith("transposed") else ""
+
+
+def times(ratio):
+    """Write a ratio, in bold where fastnn loses."""
+    text = f"{significant(ratio['median'])}x"
+    return f"**{text}**" if ratio["median"] < 1 else text
+
+
+def significant(value):
+    """Write a number with three digits, and at most three after the point."""
+    decimals = 2 - math.floor(math.log10(value))
+    return f"{value:.{min(max(decimals, 0), 3)}f}"
+
+
+def table(head, rows):
+    """Lay out a table in Markdown, numbers to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
