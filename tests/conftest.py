@@ -1,0 +1,103 @@
+"""Fixtures: every instruction set, both dtypes, and arrays that notice when something is written outside of them."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import _kernels
+
+CANARY = {4: np.uint32(0x7FC5A5A5), 8: np.uint64(0x7FF8A5A5A5A5A5A5)}  # a quiet NaN with a payload of its own
+MARGIN = 64  # elements on either side, more than any vector or tile is wide
+
+
+@pytest.fixture(params=_kernels.available_isas())
+def isa(request):
+    """Run the test once with the kernels of each instruction set that this machine has."""
+    before = fastnn.isa()
+    _kernels.select(request.param)
+    yield request.param
+    _kernels.select(before)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """Run the test once for each dtype that has kernels."""
+    return np.dtype(request.param)
+
+
+class Guarded:
+    """An array inside a buffer of canaries, so many elements after a multiple of 64 bytes.
+
+    `array` has the given strides, in elements (default: C order); the elements that it skips are canaries too.
+    """
+
+    def __init__(self, shape, dtype, offset=0, strides=None):
+        dtype = np.dtype(dtype)
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        if strides is None:
+            strides = [int(np.prod(shape[i + 1 :])) for i in range(len(shape))]
+        reach = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
+        empty = 0 in shape
+        first = 0 if empty else -sum(r for r in reach if r < 0)
+        extent = 0 if empty else first + sum(r for r in reach if r > 0) + 1
+        n_bytes = (MARGIN + offset + extent + MARGIN) * dtype.itemsize
+        raw = np.empty(n_bytes + 64, np.uint8)
+        start = -raw.ctypes.data % 64
+        self.buffer = raw[start : start + n_bytes].view(dtype)
+        self.bits = self.buffer.view(f"u{dtype.itemsize}")
+        self.bits[...] = self.canary = CANARY[dtype.itemsize]
+        self.array = np.lib.stride_tricks.as_strided(
+            self.buffer[MARGIN + offset + first :], shape, [s * dtype.itemsize for s in strides], writeable=True
+        )
+
+    def check(self):
+        """Assert that every canary lives. The array's own elements become canaries, so look at them before."""
+        self.array.view(self.bits.dtype)[...] = self.canary
+        damaged = np.flatnonzero(self.bits != self.canary)
+        assert not len(damaged), f"written outside of the array, at elements {damaged} of the buffer"
+
+
+@pytest.fixture
+def guarded():
+    """Return a function that makes an array between canaries, which are checked when the test ends."""
+    made = []
+
+    def make(shape, dtype, offset=0, strides=None, values=None):
+        guard = Guarded(shape, dtype, offset, strides)
+        made.append(guard)
+        if values is not None:
+            guard.array[...] = values
+        return guard.array
+
+    yield make
+    for guard in made:
+        guard.check()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that runs Python with the given arguments in a process of its own, in an empty folder."""
+
+    def run_python(*arguments, check=True, **environment):
+        return subprocess.run(
+            [sys.executable, *arguments],
+            check=check,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            timeout=300,
+        )
+
+    return run_python
+
+
+@pytest.fixture
+def network():
+    """Return a network with other sizes in every dimension and random data."""
+    rng = np.random.default_rng(12)
+    return fastnn.NeuralNetwork(rng.normal(size=(7, 3)), rng.random((7, 2)), hidden=5, rng=rng)
