@@ -47,7 +47,10 @@ MISALIGNMENTS = range(17)  # in elements, up to one more than the widest vector 
 
 # The bounds that src_c/kernels/exp.h claims, in units in the last place of the exact result. Extended precision, which
 # judges float64, is itself wrong by less than 2^-10 ULP of it.
-BOUND = {"exp": 1.1, "sigmoid": 1.5}
+BOUND = {
+    "exp": {"float32": 1.25, "float64": 1.25},
+    "sigmoid": {"float32": 1.5, "float64": 1.75},
+}
 KERNEL = {"exp": _kernels.exp, "sigmoid": fastnn.sigmoid}
 REFERENCE = {"exp": np.exp, "sigmoid": reference.sigmoid}
 
@@ -141,7 +144,7 @@ def check_bound(capsys, function, isa, x, got, exact):
         capsys,
         f"{function} {got.dtype} {isa}: worst error {found[worst]:.4f} ULP, at {x[worst]!r}, of {len(x):,} inputs",
     )
-    assert found[worst] <= BOUND[function]
+    assert found[worst] <= BOUND[function][got.dtype.name]
 
 
 @needs_extended
@@ -166,7 +169,7 @@ def test_float64_is_within_its_bound_of_mpmath(isa, function, capsys):
         capsys,
         f"{function} float64 {isa}: worst error {float(found.max()):.4f} ULP against mpmath, of {len(x):,} inputs",
     )
-    assert found.max() <= BOUND[function]
+    assert found.max() <= BOUND[function]["float64"]
     # Infinite only where the exact value lies more than half a unit above the largest number, a whole one by the bound.
     assert all(e > np.finfo(np.float64).max for e in exact[~finite])
 
@@ -240,7 +243,7 @@ def test_float32_is_within_its_bound_for_all_inputs(function, capsys):
     finally:
         _kernels.select(before)
     report(capsys, f"{function} float32: worst error {worst:.4f} ULP, at {at!r}, of all 2^32 inputs")
-    assert worst <= BOUND[function]
+    assert worst <= BOUND[function]["float32"]
 
 
 @pytest.mark.parametrize(
@@ -286,7 +289,7 @@ def test_results_rise_near_zero_and_saturate_right(isa, dtype, function, sign):
 
 
 def test_sigmoid_of_minus_x_is_one_minus_sigmoid(isa, dtype):
-    """Both lie within 1.5 ULP of values that add to 1: at most 3 half units of 1, and half for the sum."""
+    """Both lie within 1.75 ULP of values that add to 1; together they err by less than 2 units of 1."""
     x = np.random.default_rng(3).normal(size=1001).astype(dtype) * 5
     np.testing.assert_allclose(fastnn.sigmoid(x) + fastnn.sigmoid(-x), 1, rtol=0, atol=2 * np.finfo(dtype).eps)
 

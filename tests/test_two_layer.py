@@ -131,6 +131,24 @@ def test_train_is_forward_and_backward(isa, dtype, shape, guarded):
         np.testing.assert_array_equal(losses, expected_losses)
 
 
+@pytest.mark.parametrize("inputs", range(1, 11))
+def test_train_is_forward_and_backward_for_all_small_sizes(isa, dtype, inputs):
+    """Four rows and one output: the sizes around those that are trained in registers, to the last bit."""
+    for hidden in range(1, 19):
+        shape = (4, inputs, hidden, 1)
+        one, other = arrays(shape, dtype), arrays(shape, dtype)
+        for given in (one, other):
+            given += [np.empty((4, hidden), dtype), np.empty((4, 1), dtype)]
+        losses, expected = np.empty(3, dtype), []
+        _kernels.two_layer_train(*one, RATE, losses)
+        for _ in range(3):
+            _kernels.two_layer_forward(*other)
+            expected.append(dtype.type(_kernels.sum_squared_error(other[-1].reshape(-1), other[1].reshape(-1))))
+            _kernels.two_layer_backward(*other, RATE)
+        for a, b in zip([*one, losses], [*other, expected], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 @shapes
 def test_iterations_may_be_split(isa, dtype, shape):
     """Whatever train keeps in registers or scratch memory, it begins anew each time."""

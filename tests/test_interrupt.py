@@ -1,0 +1,73 @@
+"""Ctrl-C during a long training: it stops soon, between two iterations."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+# Trains until interrupted, then looks for the number of iterations that leads to the very bits it was left with.
+CHILD = """
+import sys
+import numpy as np
+import fastnn
+
+ARRAYS = ("weights1", "weights2", "layer1", "output")
+
+def build():
+    rng = np.random.default_rng(0)
+    n, d, hidden, k = {size}
+    return fastnn.NeuralNetwork(rng.normal(size=(n, d)), rng.random((n, k)), hidden=hidden, learning_rate=1e-5, rng=rng)
+
+def bits(nn):
+    return b"".join(getattr(nn, name).tobytes() for name in ARRAYS)
+
+nn = build()
+print("ready", flush=True)
+try:
+    nn.train(10**8)
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+else:
+    sys.exit("train ended by itself")
+found = bits(nn)
+again = build()
+done = 0
+while bits(again) != found:
+    again.train(1)
+    done += 1
+    if done > 10_000_000:
+        sys.exit("no number of iterations leads here")
+assert done > 0
+nn.train(3)
+again.train(3)
+assert bits(nn) == bits(again), "it does not go on as if nothing had happened"
+print(done)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send Ctrl-C to another")
+@pytest.mark.parametrize("size", [(256, 16, 32, 2), (1500, 40, 64, 3)], ids=str)
+def test_ctrl_c(size, tmp_path, capsys):
+    """The time is printed, not asserted: it says as much about the machine's load as about fastnn."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD.replace("{size}", str(size))],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(0.2)  # likely long enough to be in the middle; if not, the outcome is the same
+        start = time.perf_counter()
+        child.send_signal(signal.SIGINT)
+        assert child.stdout.readline() == "stopped\n", child.stderr.read()
+        elapsed = time.perf_counter() - start
+        out, err = child.communicate(timeout=300)
+    finally:
+        child.kill()
+    assert child.returncode == 0, err
+    with capsys.disabled():
+        print(f"\n    Ctrl-C stopped train after {elapsed * 1e3:.1f} ms, at iteration {int(out)}", end=" ")
