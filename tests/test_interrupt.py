@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -58,6 +59,8 @@ def test_ctrl_c(size, tmp_path, capsys):
         stderr=subprocess.PIPE,
         text=True,
     )
+    watchdog = threading.Timer(200, child.kill)
+    watchdog.start()
     try:
         assert child.stdout.readline() == "ready\n"
         time.sleep(0.2)  # likely long enough to be in the middle; if not, the outcome is the same
@@ -65,9 +68,11 @@ def test_ctrl_c(size, tmp_path, capsys):
         child.send_signal(signal.SIGINT)
         assert child.stdout.readline() == "stopped\n", child.stderr.read()
         elapsed = time.perf_counter() - start
-        out, err = child.communicate(timeout=300)
+        out, err = child.communicate()
     finally:
+        watchdog.cancel()
         child.kill()
+        child.wait()
     assert child.returncode == 0, err
     with capsys.disabled():
         print(f"\n    Ctrl-C stopped train after {elapsed * 1e3:.1f} ms, at iteration {int(out)}", end=" ")

@@ -4,7 +4,6 @@ import copy
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
 import reference
 
@@ -210,6 +209,10 @@ def misaligned(array):
     return view
 
 
+def frame(columns):
+    return pytest.importorskip("pandas").DataFrame(columns)
+
+
 INPUT_KINDS = {
     "int64": lambda a: a,
     "int8": lambda a: a.astype(np.int8),
@@ -220,8 +223,8 @@ INPUT_KINDS = {
     "list of arrays": list,
     "tuple": lambda a: tuple(map(tuple, a.tolist())),
     "object": lambda a: a.astype(object),
-    "DataFrame": pd.DataFrame,
-    "DataFrame of mixed columns": lambda a: pd.DataFrame(
+    "DataFrame": frame,
+    "DataFrame of mixed columns": lambda a: frame(
         {i: a[:, i].astype(["f4", "i2", "f8"][i]) for i in range(a.shape[1])}
     ),
     "Fortran": lambda a: np.asfortranarray(a.astype(float)),
@@ -481,6 +484,15 @@ def test_no_floating_point_warnings(isa, dtype):
         nn.backprop()
         nn.predict(x)
         assert np.isfinite(nn.loss)
+
+
+def test_arrays_outlive_the_network():
+    """The views hold the memory that they show."""
+    kept = book(1).weights1
+    expected, _ = initial_weights(1)
+    others = [book(2) for _ in range(50)]  # would reuse memory that was freed
+    np.testing.assert_array_equal(kept, expected)
+    assert len(others) == 50
 
 
 def test_subclass():
