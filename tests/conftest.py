@@ -10,7 +10,7 @@ import pytest
 import fastnn
 from fastnn import _kernels
 
-CANARY = {4: np.uint32(0x7FC5A5A5), 8: np.uint64(0x7FF8A5A5A5A5A5A5)}  # a quiet NaN with a payload of its own
+CANARY = {4: np.uint32(0x7FC50000), 8: np.uint64(0x7FF8A5A5A5A50000)}  # a quiet NaN; each array adds its own number
 MARGIN = 64  # elements on either side, more than any vector or tile is wide
 
 
@@ -35,6 +35,8 @@ class Guarded:
     `array` has the given strides, in elements (default: C order); the elements that it skips are canaries too.
     """
 
+    n_made = 0
+
     def __init__(self, shape, dtype, offset=0, strides=None):
         dtype = np.dtype(dtype)
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -49,7 +51,10 @@ class Guarded:
         start = -raw.ctypes.data % 64
         self.buffer = raw[start : start + n_bytes].view(dtype)
         self.bits = self.buffer.view(f"u{dtype.itemsize}")
-        self.bits[...] = self.canary = CANARY[dtype.itemsize]
+        # A canary that a kernel reads beside its input and writes beside its output must not pass for the output's.
+        Guarded.n_made = (Guarded.n_made + 1) % 0xFFFF
+        self.canary = CANARY[dtype.itemsize] + self.bits.dtype.type(Guarded.n_made)
+        self.bits[...] = self.canary
         self.array = np.lib.stride_tricks.as_strided(
             self.buffer[MARGIN + offset + first :], shape, [s * dtype.itemsize for s in strides], writeable=True
         )

@@ -61,6 +61,7 @@ BAD_TABLES = {
     "nan": (array_with(np.nan), ValueError, "must be finite; got nan .*row 2, column 1"),
     "inf": (array_with(np.inf), ValueError, "must be finite; got inf .*row 2, column 1"),
     "-inf": (array_with(-np.inf, np.float32), ValueError, "must be finite; got -inf .*row 2, column 1"),
+    "integers beyond float64": (array_with(10**400, object), (TypeError, ValueError), "must"),
     "no columns": (np.zeros((4, 0)), ValueError, r"must have (at least 1 column|\d columns); got"),
 }
 tables = pytest.mark.parametrize("table", BAD_TABLES)
@@ -124,6 +125,11 @@ class TestConstructor:
     def test_learning_rate_not_finite(self, value):
         with refuses(ValueError, f"learning_rate must be finite; got {value}"):
             fastnn.NeuralNetwork(X, Y, learning_rate=value)
+
+    @pytest.mark.parametrize(("value", "dtype"), [(10**400, "float64"), (1e39, "float32")], ids=["int", "float32"])
+    def test_learning_rate_beyond_the_dtype(self, value, dtype):
+        with refuses(ValueError, "learning_rate must be finite"):
+            fastnn.NeuralNetwork(X, Y, learning_rate=value, dtype=dtype)
 
     @pytest.mark.parametrize("value", ["1", b"1", None, 1j, [1, 2]], ids=repr)
     def test_learning_rate_no_number(self, value):

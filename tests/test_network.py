@@ -449,6 +449,11 @@ class TestCopies:
         assert_same(nn, twin)
 
     @pytest.mark.parametrize("way", WAYS)
+    def test_attributes_of_the_users_own_come_along(self, network, way):
+        network.note = "mine"
+        assert self.WAYS[way](network).note == "mine"
+
+    @pytest.mark.parametrize("way", WAYS)
     def test_shares_no_memory(self, network, way):
         network.feedforward()
         twin = self.WAYS[way](network)
