@@ -146,6 +146,8 @@ setup(
             "wraparound": False,
             "initializedcheck": False,
             "cdivision": True,
+            "autotestdict": False,
+            "auto_pickle": False,
         },
     ),
     cmdclass={"build_ext": BuildExtensions},

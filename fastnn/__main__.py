@@ -3,17 +3,23 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import fastnn
 from fastnn import checks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 X = np.array([[0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1]])
 Y = np.array([[0], [1], [1], [0]])
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with sys.argv's arguments, or the given ones, and return its exit status."""
     options = _parser().parse_args(arguments)
     if options.command == "info":
@@ -27,7 +33,7 @@ def main(arguments=None):
     return 0
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fastnn",
         description="Train the book's two-layer network on its four rows, or (info) report what fastnn found here.",
@@ -40,14 +46,14 @@ def _parser():
     return parser
 
 
-def _count(text):
+def _count(text: str) -> int:
     try:
         return checks.integer(int(text), "value", minimum=0)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected a whole number, at least 0; got {text!r}") from None
 
 
-def _train(iterations, seed):
+def _train(iterations: int, seed: int) -> NDArray[Any]:
     print(f"fastnn {fastnn.__version__}: the book's network, 3 inputs - 4 hidden - 1 output, seed {seed}\n")
     np.random.seed(seed)  # noqa: NPY002 - the book's generator
     nn = fastnn.NeuralNetwork(X, Y)
@@ -68,7 +74,7 @@ def _train(iterations, seed):
     return losses
 
 
-def _new_figure():
+def _new_figure() -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -76,7 +82,7 @@ def _new_figure():
     return Figure(figsize=(6.4, 4.0), layout="constrained")
 
 
-def _draw(figure, losses, path):
+def _draw(figure: "Figure", losses: NDArray[Any], path: str) -> None:
     axes = figure.add_subplot(xlabel="iteration", ylabel="loss (sum of squared errors)", title="The book's network")
     axes.plot(np.arange(len(losses)), losses)
     axes.set_ylim(bottom=0)

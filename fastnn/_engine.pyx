@@ -33,7 +33,8 @@ cdef class TwoLayer:
     cdef Workspace workspace
     cdef int bits
     cdef int64_t cost
-    cdef bint busy, paired, has_activations
+    cdef readonly bint has_activations
+    cdef bint busy, paired
 
     def __init__(self, x, y, int64_t n_hidden, double learning_rate):
         cdef int64_t n_inputs = x.shape[1], n_outputs = y.shape[1]

@@ -1,7 +1,8 @@
 """The kernels of the active instruction set, each behind one `def` that checks its arguments.
 
-`sigmoid`, `sigmoid_derivative`, `exp` and `matmul` take what NumPy's functions take and are public as fastnn.sigmoid and so on.
-The others are for the tests and the benchmarks: they take typed memoryviews of exactly the right kind.
+`sigmoid`, `sigmoid_derivative`, `exp` and `matmul` take what NumPy's functions take; all but `exp` are public, as
+fastnn.sigmoid and so on. The others are for the tests and the benchmarks: they take typed memoryviews of exactly the
+right kind.
 """
 
 import os
@@ -276,12 +277,12 @@ cdef int product(const fastnn_kernels *table, fastnn_matrix c, fastnn_matrix a, 
     """C = [C +] A B, `repeats` times; c too is described by a fastnn_matrix."""
     cdef Workspace workspace = Workspace.__new__(Workspace)
     cdef void *scratch = workspace.reserve(table.gemm_workspace(m, n, k))
-    cdef int64_t i
+    cdef int64_t _
     if m * n * k <= WITH_THE_GIL and repeats == 1:
         table.gemm(<void *> c.data, c.row_stride, c.column_stride, a, b, accumulate, m, n, k, scratch)
     else:
         with nogil:
-            for i in range(repeats):
+            for _ in range(repeats):
                 table.gemm(<void *> c.data, c.row_stride, c.column_stride, a, b, accumulate, m, n, k, scratch)
     return 0
 

@@ -1,14 +1,18 @@
-"""Turn what a user passes into what the engine takes, or say which argument is wrong, its value and what was expected."""
+"""Turn what a user passes into what the engine takes, or say which argument is wrong, its value and what was due."""
 
 import math
 import operator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastnn._kernels import as_floating
 
 
-def matrix(value, name, dtype, *, n_rows=None, n_columns=None):
+def matrix(
+    value: object, name: str, dtype: np.dtype[Any], *, n_rows: int | None = None, n_columns: int | None = None
+) -> NDArray[Any]:
     """Copy a table of finite real numbers into a C-ordered array of dtype, shape (rows, columns)."""
     array = as_floating(value, name)
     if array.ndim != 2:
@@ -30,7 +34,7 @@ def matrix(value, name, dtype, *, n_rows=None, n_columns=None):
     return array
 
 
-def integer(value, name, *, minimum):
+def integer(value: Any, name: str, *, minimum: int) -> int:
     """Return value as an int of at least minimum."""
     try:
         number = operator.index(value)
@@ -43,7 +47,7 @@ def integer(value, name, *, minimum):
     return number
 
 
-def finite_number(value, name):
+def finite_number(value: Any, name: str) -> float:
     """Return value as a finite float."""
     if isinstance(value, (str, bytes)):
         raise TypeError(f"{name} must be a number; got {value!r}")
@@ -56,10 +60,10 @@ def finite_number(value, name):
     return number
 
 
-def floating_dtype(value):
+def floating_dtype(value: Any) -> np.dtype[Any]:
     """Return the float32 or float64 dtype that value names."""
     try:
-        dtype = np.dtype(value)
+        dtype: np.dtype[Any] | None = np.dtype(value)
     except TypeError:
         dtype = None
     if value is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):

@@ -1,9 +1,14 @@
 """The book's class: a two-layer network without biases, trained by full-batch gradient descent."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastnn import checks
 from fastnn._engine import TwoLayer
+from fastnn._kernels import as_floating
 
 
 class NeuralNetwork:
@@ -15,8 +20,8 @@ class NeuralNetwork:
         output = sigmoid(layer1 @ weights2)     # (n, k)
         loss   = sum((y - output)**2)
 
-    One iteration, `feedforward()` and then `backprop()`, moves the weights by `learning_rate` along the negative gradient
-    of the loss::
+    One iteration, `feedforward()` and then `backprop()`, moves the weights by `learning_rate` along the negative
+    gradient of the loss::
 
         delta2 = 2 * (y - output) * output * (1 - output)
         delta1 = (delta2 @ weights2.T) * layer1 * (1 - layer1)
@@ -38,8 +43,8 @@ class NeuralNetwork:
     dtype : {"float64", "float32"}
         What the network computes in.
     rng : None, int or numpy.random.Generator
-        Where the initial weights come from, uniform in [0, 1), weights1 before weights2. None draws them from NumPy's global
-        generator as the book does, so `np.random.seed(s)` gives the book's numbers; an int seeds a new generator.
+        Where the initial weights come from, uniform in [0, 1), weights1 before weights2. None draws them from NumPy's
+        global generator as the book does, so `np.random.seed(s)` gives the book's numbers; an int seeds a new one.
 
     Attributes
     ----------
@@ -53,15 +58,15 @@ class NeuralNetwork:
     loss : float
         Sum of squared errors of the current `output`.
 
-    All arrays may be edited in place or assigned; an assignment copies the values. Either takes effect at the next call.
+    All arrays may be edited in place or assigned; an assignment copies the values. Both take effect at the next call.
 
     Raises
     ------
     TypeError
         If x or y do not hold real numbers, or another argument is of the wrong type.
     ValueError
-        If x and y differ in length, have no rows or columns, are not two-dimensional or not finite, or another argument is
-        out of range.
+        If x and y differ in length, have no rows or columns, are not two-dimensional or not finite, or another argument
+        is out of range.
 
     Examples
     --------
@@ -76,24 +81,33 @@ class NeuralNetwork:
     array([0.01, 0.97, 0.97, 0.03])
     """
 
-    def __init__(self, x, y, *, hidden=4, learning_rate=1.0, dtype="float64", rng=None):
-        dtype = checks.floating_dtype(dtype)
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        hidden: int = 4,
+        learning_rate: float = 1.0,
+        dtype: DTypeLike = "float64",
+        rng: np.random.Generator | int | None = None,
+    ) -> None:
+        floating = checks.floating_dtype(dtype)
         hidden = checks.integer(hidden, "hidden", minimum=1)
         learning_rate = checks.finite_number(learning_rate, "learning_rate")
-        x = checks.matrix(x, "x", dtype)
+        x = checks.matrix(x, "x", floating)
         if len(x) == 0:
             raise ValueError(f"x must have at least 1 row; got shape {x.shape}")
-        y = checks.matrix(y, "y", dtype, n_rows=len(x))
+        y = checks.matrix(y, "y", floating, n_rows=len(x))
         draw = _uniform(rng)
         self._engine = TwoLayer(x, y, hidden, learning_rate)
         self.weights1[...] = draw(self.weights1.shape)
         self.weights2[...] = draw(self.weights2.shape)
 
-    def feedforward(self):
+    def feedforward(self) -> None:
         """Compute `layer1` and `output` from `input` and the weights."""
         self._engine.forward()
 
-    def backprop(self):
+    def backprop(self) -> None:
         """Update both weight arrays once, from `layer1` and `output` as the last `feedforward` left them.
 
         Raises
@@ -105,8 +119,8 @@ class NeuralNetwork:
         """
         self._engine.backward()
 
-    def train(self, iterations):
-        """Run `feedforward()` and `backprop()` so many times in one compiled call, with the same result to the last bit.
+    def train(self, iterations: int) -> NDArray[Any]:
+        """Run `feedforward()` and `backprop()` so many times in one compiled call, with the same result to the bit.
 
         Ctrl-C stops between two iterations; the network then is as that many iterations leave it.
 
@@ -129,7 +143,7 @@ class NeuralNetwork:
         """
         return self._engine.train(checks.integer(iterations, "iterations", minimum=0))
 
-    def predict(self, x):
+    def predict(self, x: ArrayLike) -> NDArray[Any]:
         """Compute the output for other rows; `layer1` and `output` stay as they are.
 
         Parameters
@@ -144,117 +158,118 @@ class NeuralNetwork:
         return self._engine.predict(checks.matrix(x, "x", self.input.dtype, n_columns=self.input.shape[1]))
 
     @property
-    def loss(self):
+    def loss(self) -> float:
         """Sum of squared errors of the current `output`."""
         return self._engine.loss()
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> float:
         """Length of a step, as a factor on the gradient."""
         return self._engine.learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value):
+    def learning_rate(self, value: float) -> None:
         self._engine.learning_rate = checks.finite_number(value, "learning_rate")
 
     @property
-    def input(self):
+    def input(self) -> NDArray[Any]:
         """The rows, shape (n, d)."""
         return self._engine.input
 
     @input.setter
-    def input(self, value):
+    def input(self, value: ArrayLike) -> None:
         x = checks.matrix(value, "input", self.input.dtype, n_columns=self.input.shape[1])
         if len(x) == 0:
             raise ValueError(f"input must have at least 1 row; got shape {x.shape}")
         self._engine.set_data(x, self.y)
 
     @property
-    def y(self):
+    def y(self) -> NDArray[Any]:
         """The targets, shape (n, k)."""
         return self._engine.y
 
     @y.setter
-    def y(self, value):
+    def y(self, value: ArrayLike) -> None:
         y = checks.matrix(value, "y", self.y.dtype, n_columns=self.y.shape[1])
         if len(y) == 0:
             raise ValueError(f"y must have at least 1 row; got shape {y.shape}")
         self._engine.set_data(self.input, y)
 
     @property
-    def weights1(self):
+    def weights1(self) -> NDArray[Any]:
         """The first layer's weights, shape (d, hidden)."""
         return self._engine.weights1
 
     @weights1.setter
-    def weights1(self, value):
+    def weights1(self, value: ArrayLike) -> None:
         _overwrite(self.weights1, value, "weights1")
 
     @property
-    def weights2(self):
+    def weights2(self) -> NDArray[Any]:
         """The second layer's weights, shape (hidden, k)."""
         return self._engine.weights2
 
     @weights2.setter
-    def weights2(self, value):
+    def weights2(self, value: ArrayLike) -> None:
         _overwrite(self.weights2, value, "weights2")
 
     @property
-    def layer1(self):
+    def layer1(self) -> NDArray[Any]:
         """The hidden activations of the last `feedforward`, shape (n, hidden)."""
         return self._engine.layer1
 
     @layer1.setter
-    def layer1(self, value):
+    def layer1(self, value: ArrayLike) -> None:
         _overwrite(self.layer1, value, "layer1")
         self._engine.mark_activations()
 
     @property
-    def output(self):
+    def output(self) -> NDArray[Any]:
         """The outputs of the last `feedforward`, shape (n, k)."""
         return self._engine.output
 
     @output.setter
-    def output(self, value):
+    def output(self, value: ArrayLike) -> None:
         _overwrite(self.output, value, "output")
         self._engine.mark_activations()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         (n, d), (hidden, k) = self.input.shape, self.weights2.shape
-        return f"NeuralNetwork({d}-{hidden}-{k}, {n} rows, learning_rate={self.learning_rate}, dtype={self.input.dtype})"
+        options = f"learning_rate={self.learning_rate}, dtype={self.input.dtype}"
+        return f"NeuralNetwork({d}-{hidden}-{k}, {n} rows, {options})"
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         names = ("input", "y", "weights1", "weights2", "learning_rate")
         state = {name: getattr(self, name) for name in names}
         if self._engine.has_activations:
             state |= {"layer1": self.layer1, "output": self.output}
         return state
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         x, y = state["input"].copy(), state["y"].copy()
         self._engine = TwoLayer(x, y, len(state["weights2"]), state["learning_rate"])
         for name in ("weights1", "weights2", "layer1", "output"):
             if name in state:
                 setattr(self, name, state[name])
 
-    def __copy__(self):
+    def __copy__(self) -> "NeuralNetwork":
         """Copy the arrays too: two networks that shared memory would train each other."""
         twin = type(self).__new__(type(self))
         twin.__setstate__(self.__getstate__())
         return twin
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any]) -> "NeuralNetwork":
         return self.__copy__()
 
 
-def _overwrite(array, value, name):
-    values = checks.as_floating(value, name)
+def _overwrite(array: NDArray[Any], value: ArrayLike, name: str) -> None:
+    values = as_floating(value, name)
     if values.shape != array.shape:
         raise ValueError(f"{name} must have shape {array.shape}; got {values.shape}")
     array[...] = values
 
 
-def _uniform(rng):
+def _uniform(rng: np.random.Generator | int | None) -> Callable[[tuple[int, ...]], NDArray[Any]]:
     """Return a function from a shape to uniform numbers in [0, 1)."""
     if rng is None:
         return lambda shape: np.random.rand(*shape)  # noqa: NPY002 - the book's generator
