@@ -9,8 +9,8 @@ import reference
 import fastnn
 from fastnn import _kernels
 
-# Tiles are 4, 6 or 8 rows by 2 to 4 vectors of 1 to 16 lanes; a block is 96 rows, 128 or 256 of k, and 512, 1008 or
-# 1024 columns; B is packed from 128 KiB on. These are the numbers around all of them, for any instruction set.
+# Tiles are 4, 6 or 8 rows by 2 to 4 vectors of 1 to 16 lanes; a block is 72, 96 or 144 rows, 128 or 256 of k, and 512,
+# 1008 or 1024 columns; B is packed from 128 KiB on. These are the numbers around all of them, for any instruction set.
 ROWS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 31, 95, 96, 97]
 COLUMNS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 23, 24, 25, 31, 32, 33, 37, 47, 48, 49, 63, 64, 65]
 DEPTHS = [0, 1, 2, 7, 8, 17]
@@ -31,6 +31,10 @@ BEYOND_BLOCKS = [
     (3, 1023, 37),
     (3, 1025, 70),
     (1, 2100, 64),
+    (71, 1030, 40),
+    (73, 1100, 129),
+    (143, 600, 70),
+    (145, 1029, 258),
     (191, 3, 5),
     (193, 50, 19),
     (1000, 1, 3),
@@ -81,18 +85,42 @@ def test_edges_of_tiles(isa, dtype, m, guarded):
 
 
 @pytest.mark.parametrize("shape", BEYOND_BLOCKS, ids=shape_id)
-@pytest.mark.parametrize("layout", ["row-major", "transposed"])
+@pytest.mark.parametrize("layout", ["row-major", "transposed", "A transposed", "strided"])
 def test_edges_of_blocks(isa, dtype, shape, layout, guarded):
-    """Packed and unpacked, several blocks of rows, columns and k; transposed operands and result too."""
+    """Packed and unpacked, several blocks of rows, columns and k; the operands, and the result, in several layouts."""
     m, n, k = shape
     a, b, exact, magnitude, judge = operands(dtype, *shape)
-    if layout == "row-major":
-        c = guarded((m, n), dtype)
-    else:
+    c = guarded((m, n), dtype, strides=(1, m) if layout == "transposed" else None)
+    if layout == "transposed":
         a, b = np.asfortranarray(a), np.asfortranarray(b)
-        c = guarded((m, n), dtype, strides=(1, m))
+    elif layout == "A transposed":
+        a = np.asfortranarray(a)
+    elif layout == "strided":
+        a, b = np.repeat(a, 2, axis=1)[:, ::2], np.repeat(b, 3, axis=1)[:, ::3]
     _kernels.gemm(c, a, b)
     assert_product(c, exact, magnitude, k, judge)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 79, 127, 128, 129, 145, 257])
+@pytest.mark.parametrize("accumulate", [False, True], ids=["set", "accumulate"])
+def test_one_row_or_column(isa, dtype, n, accumulate, guarded):
+    """These have loops of their own: the bits of the same row within a larger product, in all layouts."""
+    for k in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33, 129):
+        a, b, exact, magnitude, judge = operands(dtype, 5, n, k)
+        start = np.random.default_rng([n, k]).normal(size=(5, n)).astype(dtype) * accumulate
+        expected = start.copy()
+        _kernels.gemm(expected, a, b, accumulate)
+        assert_product(expected, exact + start, magnitude + np.abs(start), k + accumulate, judge * 2)
+        for i, a_stride in enumerate((1, 3)):
+            row = spread(a[2:3], a_stride * k, a_stride, offset=i)
+            for j, layout in enumerate(("C", "F", "padded C", "padded F", "strided")):
+                right = spread(b, *LAYOUTS[layout](k, n), offset=j)
+                c = guarded((1, n), dtype, offset=(i + 3 * j + k) % 17, values=start[2:3])
+                _kernels.gemm(c, row, right, accumulate)
+                np.testing.assert_array_equal(c, expected[2:3])
+                c = guarded((n, 1), dtype, offset=(i + 3 * j + k) % 17, values=start[2:3].T)
+                _kernels.gemm(c, right.T, row.T, accumulate)
+                np.testing.assert_array_equal(c, expected[2:3].T)
 
 
 def spread(matrix, rows, columns, offset):
