@@ -3,14 +3,13 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastnn
-from fastnn import checks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,18 +38,22 @@ def _parser() -> argparse.ArgumentParser:
         description="Train the book's two-layer network on its four rows, or (info) report what fastnn found here.",
     )
     parser.add_argument("command", nargs="?", choices=["train", "info"], default="train", help="default: train")
-    parser.add_argument("--iterations", type=_count, default=1500, metavar="N", help="default: 1500")
-    parser.add_argument("--seed", type=_count, default=0, metavar="S", help="of the initial weights; default: 0")
+    parser.add_argument("--iterations", type=_count(2**63 - 1), default=1500, metavar="N", help="default: 1500")
+    parser.add_argument(
+        "--seed", type=_count(2**32 - 1), default=0, metavar="S", help="of the initial weights; default: 0"
+    )
     parser.add_argument("--plot", metavar="FILE", help="draw the loss of each iteration, e.g. in loss.png")
     parser.add_argument("--version", action="version", version=f"fastnn {fastnn.__version__}")
     return parser
 
 
-def _count(text: str) -> int:
-    try:
-        return checks.integer(int(text), "value", minimum=0)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number, at least 0; got {text!r}") from None
+def _count(most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) > most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {most}; got {text!r}")
+        return int(text)
+
+    return parse
 
 
 def _train(iterations: int, seed: int) -> NDArray[Any]:

@@ -51,9 +51,10 @@ cdef class TwoLayer:
         """Take other rows; layer1 and output are made anew if their number changed."""
         self.check_idle()
         if self.input is None or x.shape[0] != self.input.shape[0]:
-            self.layer1 = np.zeros((x.shape[0], self.weights2.shape[0]), x.dtype)
-            self.output = np.zeros((x.shape[0], self.weights2.shape[1]), x.dtype)
-            self.has_activations = False
+            # Both before either is replaced: where memory is short, the pointers must stay true.
+            layer1 = np.zeros((x.shape[0], self.weights2.shape[0]), x.dtype)
+            output = np.zeros((x.shape[0], self.weights2.shape[1]), x.dtype)
+            self.layer1, self.output, self.has_activations = layer1, output, False
         self.input, self.y = x, y
         if self.bits == 32:
             self.describe[float]()
@@ -70,6 +71,7 @@ cdef class TwoLayer:
 
     @learning_rate.setter
     def learning_rate(self, double value):
+        self.check_idle()
         self.network.learning_rate = value
 
     cdef int describe(self, floating *dtype=NULL) except -1:
@@ -84,10 +86,10 @@ cdef class TwoLayer:
             + SIGMOID * (self.network.n_hidden + self.network.n_outputs))
         return 0
 
-    cdef int check_idle(self) except -1:
+    cpdef void check_idle(self) except *:
+        """Raise an error while another thread is at work on the network."""
         if self.busy:
             raise RuntimeError("the network is in use by another thread; give each thread a network of its own")
-        return 0
 
     cdef int check_paired(self) except -1:
         if not self.paired:
@@ -164,6 +166,7 @@ cdef class TwoLayer:
         cdef Workspace hidden = Workspace(), scratch = Workspace()
         cdef const char[::1] rows
         cdef char[::1] predictions
+        self.check_idle()
         result = np.empty((n_rows, network.n_outputs), x.dtype)
         if n_rows == 0:
             return result
@@ -183,6 +186,7 @@ cdef class TwoLayer:
 
     def loss(self):
         """Sum of squared errors of output."""
+        self.check_idle()
         self.check_paired()
         return active_table(self.bits).sum_squared_error(
             self.network.output, self.network.y, self.network.n_rows * self.network.n_outputs)

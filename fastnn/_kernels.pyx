@@ -123,9 +123,11 @@ def as_floating(value, str name not None):
         raise ValueError(f"{name} is not a rectangular array: {error}") from None
     kind = array.dtype.kind
     if kind == "O":
+        if any(element is None or isinstance(element, (str, bytes)) for element in array.flat):
+            raise TypeError(f"{name} must hold real numbers; got strings or None")
         try:
             array = array.astype(FLOAT64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise TypeError(f"{name} must hold real numbers: {error}") from None
     elif kind not in "fiub" or array.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold real numbers, at most 64 bits wide; got dtype {array.dtype}")
@@ -195,7 +197,7 @@ cdef object map_array(object value, object out, str name, elementwise kernel32, 
     if len(shape) == 1:
         flat_result, flat = result, array
     else:
-        flat_result, flat = result.reshape(-1), array.reshape(-1)
+        flat_result, flat = np.asarray(result).reshape(-1), array.reshape(-1)
     if dtype is FLOAT64:
         map_view[double](flat_result, flat, kernel64)
     else:
@@ -292,7 +294,7 @@ def gemm(floating[:, :] c, const floating[:, :] a, const floating[:, :] b, bint 
     cdef fastnn_matrix left, right
     if a.shape[1] != b.shape[0] or c.shape[0] != a.shape[0] or c.shape[1] != b.shape[1]:
         raise ValueError("gemm: the shapes of c, a and b do not fit together")
-    left.data = right.data = NULL
+    left = right = fastnn_matrix(NULL, 0, 0)
     if c.shape[0] > 0 and c.shape[1] > 0:
         if a.shape[1] > 0:
             left, right = matrix_of(a), matrix_of(b)

@@ -47,16 +47,19 @@ def integer(value: Any, name: str, *, minimum: int) -> int:
     return number
 
 
-def finite_number(value: Any, name: str) -> float:
-    """Return value as a finite float."""
+def finite_number(value: Any, name: str, dtype: np.dtype[Any]) -> float:
+    """Return value as a float that is finite in dtype too."""
     if isinstance(value, (str, bytes)):
         raise TypeError(f"{name} must be a number; got {value!r}")
     try:
         number = float(value)
+    except OverflowError:
+        number = math.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number; got {value!r}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite; got {number}")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(dtype.type(number)):
+            raise ValueError(f"{name} must be finite; got {number} in {dtype}")
     return number
 
 
@@ -66,6 +69,6 @@ def floating_dtype(value: Any) -> np.dtype[Any]:
         dtype: np.dtype[Any] | None = np.dtype(value)
     except TypeError:
         dtype = None
-    if value is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+    if value is None or dtype is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be 'float32' or 'float64'; got {value!r}")
     return dtype.newbyteorder("=")

@@ -93,11 +93,13 @@ class NeuralNetwork:
     ) -> None:
         floating = checks.floating_dtype(dtype)
         hidden = checks.integer(hidden, "hidden", minimum=1)
-        learning_rate = checks.finite_number(learning_rate, "learning_rate")
+        learning_rate = checks.finite_number(learning_rate, "learning_rate", floating)
         x = checks.matrix(x, "x", floating)
         if len(x) == 0:
             raise ValueError(f"x must have at least 1 row; got shape {x.shape}")
         y = checks.matrix(y, "y", floating, n_rows=len(x))
+        if hidden > 2**60 // (x.shape[1] + y.shape[1]):
+            raise ValueError(f"hidden must leave the weights addressable; got {hidden}")
         draw = _uniform(rng)
         self._engine = TwoLayer(x, y, hidden, learning_rate)
         self.weights1[...] = draw(self.weights1.shape)
@@ -169,7 +171,7 @@ class NeuralNetwork:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self._engine.learning_rate = checks.finite_number(value, "learning_rate")
+        self._engine.learning_rate = checks.finite_number(value, "learning_rate", self.input.dtype)
 
     @property
     def input(self) -> NDArray[Any]:
@@ -202,7 +204,7 @@ class NeuralNetwork:
 
     @weights1.setter
     def weights1(self, value: ArrayLike) -> None:
-        _overwrite(self.weights1, value, "weights1")
+        self._overwrite("weights1", value)
 
     @property
     def weights2(self) -> NDArray[Any]:
@@ -211,7 +213,7 @@ class NeuralNetwork:
 
     @weights2.setter
     def weights2(self, value: ArrayLike) -> None:
-        _overwrite(self.weights2, value, "weights2")
+        self._overwrite("weights2", value)
 
     @property
     def layer1(self) -> NDArray[Any]:
@@ -220,7 +222,7 @@ class NeuralNetwork:
 
     @layer1.setter
     def layer1(self, value: ArrayLike) -> None:
-        _overwrite(self.layer1, value, "layer1")
+        self._overwrite("layer1", value)
         self._engine.mark_activations()
 
     @property
@@ -230,8 +232,20 @@ class NeuralNetwork:
 
     @output.setter
     def output(self, value: ArrayLike) -> None:
-        _overwrite(self.output, value, "output")
+        self._overwrite("output", value)
         self._engine.mark_activations()
+
+    def _overwrite(self, name: str, value: ArrayLike) -> None:
+        array = getattr(self, name)
+        values = as_floating(value, name)
+        if values.shape != array.shape:
+            raise ValueError(f"{name} must have shape {array.shape}; got {values.shape}")
+        with np.errstate(over="ignore"):
+            values = values.astype(array.dtype)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} must be finite; got {values[~np.isfinite(values)][0]} in {array.dtype}")
+        self._engine.check_idle()
+        array[...] = values
 
     def __repr__(self) -> str:
         (n, d), (hidden, k) = self.input.shape, self.weights2.shape
@@ -240,17 +254,21 @@ class NeuralNetwork:
 
     def __getstate__(self) -> dict[str, Any]:
         names = ("input", "y", "weights1", "weights2", "learning_rate")
-        state = {name: getattr(self, name) for name in names}
+        state = {name: value for name, value in self.__dict__.items() if name != "_engine"}
+        state |= {name: getattr(self, name) for name in names}
         if self._engine.has_activations:
             state |= {"layer1": self.layer1, "output": self.output}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        x, y = state["input"].copy(), state["y"].copy()
-        self._engine = TwoLayer(x, y, len(state["weights2"]), state["learning_rate"])
-        for name in ("weights1", "weights2", "layer1", "output"):
-            if name in state:
-                setattr(self, name, state[name])
+        state = dict(state)
+        x, y = state.pop("input").copy(), state.pop("y").copy()
+        self._engine = TwoLayer(x, y, len(state["weights2"]), state.pop("learning_rate"))
+        self.weights1[...], self.weights2[...] = state.pop("weights1"), state.pop("weights2")
+        if "layer1" in state:
+            self.layer1[...], self.output[...] = state.pop("layer1"), state.pop("output")
+            self._engine.mark_activations()
+        self.__dict__ |= state
 
     def __copy__(self) -> "NeuralNetwork":
         """Copy the arrays too: two networks that shared memory would train each other."""
@@ -260,13 +278,6 @@ class NeuralNetwork:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "NeuralNetwork":
         return self.__copy__()
-
-
-def _overwrite(array: NDArray[Any], value: ArrayLike, name: str) -> None:
-    values = as_floating(value, name)
-    if values.shape != array.shape:
-        raise ValueError(f"{name} must have shape {array.shape}; got {values.shape}")
-    array[...] = values
 
 
 def _uniform(rng: np.random.Generator | int | None) -> Callable[[tuple[int, ...]], NDArray[Any]]:

@@ -27,8 +27,6 @@ static void exp_forward(void *out, const void *x, int64_t n) { map_elements(out,
 
 static void sigmoid_forward(void *out, const void *x, int64_t n) { map_elements(out, x, n, v_sigmoid); }
 
-static void sigmoid_derivative(void *out, const void *a, int64_t n) {
-    map_elements(out, a, n, v_sigmoid_derivative);
-}
+static void sigmoid_derivative(void *out, const void *a, int64_t n) { map_elements(out, a, n, v_sigmoid_derivative); }
 
 #endif

@@ -194,7 +194,8 @@ static void block_product(target c, matrix a, matrix b, int64_t k, int accumulat
         for (int64_t j = 0; j < n; j += TILE_COLUMNS) {
             panel w = {{b.at + j * b.column, b.row, 1}, k, smaller(n - j, TILE_COLUMNS), accumulate};
             if (packed_b) w.b = (matrix){packed_b + j * k, TILE_COLUMNS, 1};
-            panel_product((target){c.at + i * c.row + j * c.column, c.row, c.column}, a_rows, &w, rows, packed_a != NULL);
+            panel_product((target){c.at + i * c.row + j * c.column, c.row, c.column}, a_rows, &w, rows,
+                          packed_a != NULL);
         }
     }
 }
@@ -222,15 +223,16 @@ static void product(target c, matrix a, matrix b, int accumulate, int64_t m, int
     for (int64_t j = 0; j < n; j += BLOCK_COLUMNS) {
         for (int64_t block = 0; block < blocks; block++) { /* one even for k = 0, which makes C zero */
             const int64_t p = block * depth;
-            block_product((target){c.at + j * c.column, c.row, c.column}, (matrix){a.at + p * a.column, a.row, a.column},
+            block_product((target){c.at + j * c.column, c.row, c.column},
+                          (matrix){a.at + p * a.column, a.row, a.column},
                           (matrix){b.at + p * b.row + j * b.column, b.row, b.column}, smaller(k - p, depth),
                           accumulate || block > 0, m, smaller(n - j, BLOCK_COLUMNS), packed_a, packed_b);
         }
     }
 }
 
-static void gemm(void *c, int64_t c_row_stride, int64_t c_column_stride, fastnn_matrix a, fastnn_matrix b, int accumulate,
-                 int64_t m, int64_t n, int64_t k, void *workspace) {
+static void gemm(void *c, int64_t c_row_stride, int64_t c_column_stride, fastnn_matrix a, fastnn_matrix b,
+                 int accumulate, int64_t m, int64_t n, int64_t k, void *workspace) {
     product((target){c, c_row_stride, c_column_stride}, (matrix){a.data, a.row_stride, a.column_stride},
             (matrix){b.data, b.row_stride, b.column_stride}, accumulate, m, n, k, workspace);
 }

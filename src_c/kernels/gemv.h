@@ -7,8 +7,8 @@
 #define FASTNN_KERNELS_GEMV_H
 
 /* `vectors` vectors of c; B's rows are contiguous. Of the last vector only the lanes in `last` where `partial`. */
-INLINE void row_by_rows(real *c, const real *a, int64_t a_stride, const real *b, int64_t b_row, int64_t k, int accumulate,
-                        vpart last, const int vectors, const int partial) {
+INLINE void row_by_rows(real *c, const real *a, int64_t a_stride, const real *b, int64_t b_row, int64_t k,
+                        int accumulate, vpart last, const int vectors, const int partial) {
     vec sum[8];
     UNROLL
     for (int v = 0; v < vectors; v++)
@@ -35,7 +35,9 @@ INLINE vec square_step(vec sum, const real *a, int64_t a_stride, const real *b, 
     vec square[VLEN];
     UNROLL
     for (int i = 0; i < VLEN; i++)
-        square[i] = i >= columns ? v_zero() : depth == VLEN ? v_load(b + i * b_column) : v_load_part(b + i * b_column, part);
+        square[i] = i >= columns    ? v_zero()
+                    : depth == VLEN ? v_load(b + i * b_column)
+                                    : v_load_part(b + i * b_column, part);
     v_transpose(square);
     UNROLL
     for (int i = 0; i < VLEN; i++)
@@ -75,13 +77,18 @@ INLINE void row_by_columns(real *c, const real *a, int64_t a_stride, const real 
 static void row_product(real *c, const real *a, int64_t a_stride, matrix b, int accumulate, int64_t n, int64_t k) {
     int64_t j = 0;
     if (b.column == 1) {
-        for (; j + 8 * VLEN <= n; j += 8 * VLEN) row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(VLEN), 8, 0);
-        for (; j + 2 * VLEN <= n; j += 2 * VLEN) row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(VLEN), 2, 0);
-        for (; j + VLEN <= n; j += VLEN) row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(VLEN), 1, 0);
+        for (; j + 8 * VLEN <= n; j += 8 * VLEN)
+            row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(VLEN), 8, 0);
+        for (; j + 2 * VLEN <= n; j += 2 * VLEN)
+            row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(VLEN), 2, 0);
+        for (; j + VLEN <= n; j += VLEN)
+            row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(VLEN), 1, 0);
         if (j < n) row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(n - j), 1, 1);
     } else {
-        for (; j + 4 * VLEN <= n; j += 4 * VLEN) row_by_columns(c + j, a, a_stride, b.at + j * b.column, b.column, k, accumulate, VLEN, 4);
-        for (; j < n; j += VLEN) row_by_columns(c + j, a, a_stride, b.at + j * b.column, b.column, k, accumulate, smaller(n - j, VLEN), 1);
+        for (; j + 4 * VLEN <= n; j += 4 * VLEN)
+            row_by_columns(c + j, a, a_stride, b.at + j * b.column, b.column, k, accumulate, VLEN, 4);
+        for (; j < n; j += VLEN)
+            row_by_columns(c + j, a, a_stride, b.at + j * b.column, b.column, k, accumulate, smaller(n - j, VLEN), 1);
     }
 }
 

@@ -26,11 +26,10 @@ typedef struct {
 /* Where each part of the workspace begins; `bytes` is the size of all. A NULL workspace only measures. */
 static two_layer_scratch two_layer_parts(const two_layer *w, char *workspace, int64_t *bytes) {
     const int64_t rows = smaller(w->n_rows, ROWS);
-    const int64_t products[] = {gemm_workspace(rows, w->n_hidden, w->n_inputs),
-                                gemm_workspace(rows, w->n_outputs, w->n_hidden),
-                                gemm_workspace(rows, w->n_hidden, w->n_outputs),
-                                gemm_workspace(w->n_inputs, w->n_hidden, rows),
-                                gemm_workspace(w->n_hidden, w->n_outputs, rows)};
+    const int64_t products[] = {
+        gemm_workspace(rows, w->n_hidden, w->n_inputs), gemm_workspace(rows, w->n_outputs, w->n_hidden),
+        gemm_workspace(rows, w->n_hidden, w->n_outputs), gemm_workspace(w->n_inputs, w->n_hidden, rows),
+        gemm_workspace(w->n_hidden, w->n_outputs, rows)};
     const int64_t sizes[] = {rows * w->n_outputs, rows * w->n_hidden, w->n_hidden * w->n_outputs,
                              w->n_inputs * w->n_hidden};
     real *parts[5] = {NULL};
@@ -82,7 +81,8 @@ static void backward_rows(const two_layer *w, const two_layer_scratch *s, int64_
     const real *x = (const real *)w->x + first * d, *y = (const real *)w->y + first * k;
     const real *layer1 = (const real *)w->layer1 + first * h, *output = (const real *)w->output + first * k;
     map_pairs(s->delta2, y, output, v_zero(), rows * k, v_output_delta);
-    product((target){s->gradient2, k, 1}, transposed(layer1, h), row_major(s->delta2, k), first > 0, h, k, rows, s->gemm);
+    product((target){s->gradient2, k, 1}, transposed(layer1, h), row_major(s->delta2, k), first > 0, h, k, rows,
+            s->gemm);
     product((target){s->delta1, h, 1}, row_major(s->delta2, k), transposed(w->weights2, k), 0, rows, h, k, s->gemm);
     map_pairs(s->delta1, s->delta1, layer1, v_zero(), rows * h, v_hidden_delta);
     product((target){s->gradient1, h, 1}, transposed(x, d), row_major(s->delta1, h), first > 0, d, h, rows, s->gemm);
@@ -113,7 +113,8 @@ enum { FEW_ROWS = 4, FEW_INPUTS = 8 };
 /* FEW_ROWS rows, at most FEW_INPUTS inputs, hidden units that fit in one vector, one output: a vector holds the hidden
  * units of one row, so only the second layer needs a transpose, and the weights never leave the registers. In lanes past
  * the last hidden unit weights2 grows some nonsense, which no other lane reads and no masked store keeps. */
-INLINE void train_in_registers(const two_layer *w, real *restrict losses, int64_t iterations, const int64_t d, const int64_t h) {
+INLINE void train_in_registers(const two_layer *w, real *restrict losses, int64_t iterations, const int64_t d,
+                               const int64_t h) {
     const vpart hidden = v_first(h), rows = v_first(FEW_ROWS);
     const vec rate = v_set1((real)w->learning_rate), y = v_load_part(w->y, rows);
     vec x[FEW_ROWS][FEW_INPUTS]; /* each element in all lanes */

@@ -40,14 +40,10 @@ enum { BLOCK_ROWS = FASTNN_BITS == 32 ? 144 : 72, BLOCK_K = 256, BLOCK_COLUMNS =
 
 #if FASTNN_BITS == 32
 INLINE vec v_set1(real x) { return vdupq_n_f32(x); }
-INLINE vec v_exponent_from_mantissa(vec a) {
-    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a), 23));
-}
+INLINE vec v_exponent_from_mantissa(vec a) { return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a), 23)); }
 #else
 INLINE vec v_set1(real x) { return vdupq_n_f64(x); }
-INLINE vec v_exponent_from_mantissa(vec a) {
-    return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(a), 52));
-}
+INLINE vec v_exponent_from_mantissa(vec a) { return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(a), 52)); }
 #endif
 INLINE vec v_zero(void) { return v_set1(0); }
 INLINE vec v_load(const real *p) { return V(vld1)(p); }
