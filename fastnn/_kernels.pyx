@@ -168,44 +168,45 @@ cdef enum:
     WITH_THE_GIL = 4096  # releasing it costs as much as this many elements do
 
 
-cdef int map_view(floating[::1] out, const floating[::1] x, elementwise kernel) except -1:
+cdef bint map_view(floating[::1] out, const floating[::1] x, elementwise kernel) except -1:
+    """Run the kernel, unless out and x overlap without being the same: then do nothing and return False."""
     cdef int64_t n = x.shape[0]
     if n == 0:
-        return 0
+        return True
+    if &out[0] != &x[0] and &out[0] < &x[0] + n and &x[0] < &out[0] + n:
+        return False
     if n <= WITH_THE_GIL:
         kernel(&out[0], &x[0], n)
     else:
         with nogil:
             kernel(&out[0], &x[0], n)
-    return 0
+    return True
+
+
+cdef bint map_into(object out, object array, elementwise kernel32, elementwise kernel64) except -1:
+    """map_view for contiguous arrays of any shape."""
+    if array.ndim != 1:
+        out, array = np.asarray(out).reshape(-1), array.reshape(-1)
+    if array.dtype is FLOAT64:
+        return map_view[double](out, array, kernel64)
+    return map_view[float](out, array, kernel32)
 
 
 cdef object map_array(object value, object out, str name, elementwise kernel32, elementwise kernel64):
     array = operand(value, name)
     if not array.flags.c_contiguous:
         array = np.ascontiguousarray(array)
-    dtype = array.dtype
-    shape = array.shape
-    if out is None:
-        result = empty(shape, dtype)
-    else:
+    dtype, shape = array.dtype, array.shape
+    if out is not None:
         check_out(out, shape, dtype)
-        direct = out.flags.c_contiguous and out.flags.aligned and dtype is out.dtype
-        # In place is right for a kernel that maps each element alone; a shifted overlap is not.
-        same = direct and out.ctypes.data == array.ctypes.data
-        result = out if same or direct and not np.may_share_memory(out, array) else empty(shape, dtype)
-    if len(shape) == 1:
-        flat_result, flat = result, array
-    else:
-        flat_result, flat = np.asarray(result).reshape(-1), array.reshape(-1)
-    if dtype is FLOAT64:
-        map_view[double](flat_result, flat, kernel64)
-    else:
-        map_view[float](flat_result, flat, kernel32)
+        flags = out.flags
+        if flags.c_contiguous and flags.aligned and out.dtype is dtype and map_into(out, array, kernel32, kernel64):
+            return out
+    result = empty(shape, dtype)
+    map_into(result, array, kernel32, kernel64)
     if out is None:
         return result if len(shape) else result[()]
-    if result is not out:
-        out[...] = result
+    out[...] = result
     return out
 
 
