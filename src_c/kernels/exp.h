@@ -63,25 +63,25 @@ INLINE vec exp_minus_one(vec r) {
 }
 #endif
 
-/* 2^n for an integer n in [EXPONENT_MIN, EXPONENT_MAX] */
-INLINE vec power_of_two(vec n) { return v_exponent_from_mantissa(v_add(n, v_set1(ROUND_AND_BIAS))); }
+/* 2^(n + offset), given n + offset + ROUND_AND_BIAS; the exponent must be a normal number's. */
+INLINE vec power_of_two(vec shifted) { return v_exponent_from_mantissa(shifted); }
 
-/* e^x = (1 + p) 2^n: returns p, in [-0.3, 0.42], and stores n. */
-INLINE vec exp_reduced(vec x, vec *n) {
-    const vec shift = v_set1(ROUND_AND_BIAS);
-    *n = v_sub(v_fma(x, v_set1(LOG2_E), shift), shift);
+/* e^x = (1 + p) 2^n: returns p, in [-0.3, 0.42], and stores n and shifted = n + shift. */
+INLINE vec exp_reduced(vec x, vec shift, vec *n, vec *shifted) {
+    *shifted = v_fma(x, v_set1(LOG2_E), shift);
+    *n = v_sub(*shifted, shift);
     return exp_minus_one(v_fnma(*n, v_set1(LN2_LOW), v_fnma(*n, v_set1(LN2_HIGH), x)));
 }
 
 INLINE vec v_exp(vec x) {
-    vec n;
+    vec n, shifted;
     /* max and min give their second operand where one is NaN, so NaN goes through. */
     x = v_min(v_set1(EXP_OVERFLOW), v_max(v_set1(EXP_UNDERFLOW), x));
-    const vec p = exp_reduced(x, &n);
+    const vec shift = v_set1(ROUND_AND_BIAS), p = exp_reduced(x, shift, &n, &shifted);
     /* 2^n in two factors, as n may lie outside the exponents of normal numbers. */
     const vec near = v_min(v_max(n, v_set1(EXPONENT_MIN)), v_set1(EXPONENT_MAX));
-    const vec scale = power_of_two(near);
-    return v_mul(v_fma(p, scale, scale), power_of_two(v_sub(n, near)));
+    const vec scale = power_of_two(v_add(near, shift));
+    return v_mul(v_fma(p, scale, scale), power_of_two(v_add(v_sub(n, near), shift)));
 }
 
 /* 1 / (1 + e^-x). With t = e^-|x|, which cannot overflow, it is 1 / (1 + t) for x >= 0 and t / (1 + t) below: no
@@ -89,15 +89,15 @@ INLINE vec v_exp(vec x) {
  * both are put back by y + (numerator - y (s + e)) / s. What can be done beside the division is: there 1 / s is needed to
  * a few bits only. */
 INLINE vec v_sigmoid(vec x) {
-    vec n;
+    vec n, shifted;
     const vec one = v_set1(1);
-    const vec p = exp_reduced(v_max(v_set1(EXP_UNDERFLOW), v_negative_abs(x)), &n);
-    const vec scale = v_mul(power_of_two(v_add(n, v_set1(SAFE_EXPONENT))), v_set1(SAFE_SCALE));
+    const vec shift = v_set1(ROUND_AND_BIAS + SAFE_EXPONENT);
+    const vec p = exp_reduced(v_max(v_set1(EXP_UNDERFLOW), v_negative_abs(x)), shift, &n, &shifted);
+    const vec scale = v_mul(power_of_two(shifted), v_set1(SAFE_SCALE));
     const vec t = v_fma(p, scale, scale), s = v_fma(p, scale, v_add(scale, one));
     const vec numerator = v_select(v_less(x, v_zero()), t, one), y = v_div(numerator, s);
     const vec e = v_sub(t, v_sub(s, one)), inverse = v_fma(v_set1(INVERSE_1), s, v_set1(INVERSE_0));
-    const vec lost = v_mul(v_mul(numerator, inverse), e);
-    return v_fma(v_sub(v_fnma(y, s, numerator), lost), inverse, y);
+    return v_fma(v_fnma(y, e, v_fnma(y, s, numerator)), inverse, y);
 }
 
 #endif

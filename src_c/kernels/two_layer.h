@@ -130,7 +130,6 @@ INLINE void train_in_registers(const two_layer *w, real *restrict losses, int64_
         UNROLL
         for (int i = 0; i < FEW_ROWS; i++) {
             vec sum = v_zero();
-            UNROLL
             for (int p = 0; p < d; p++) sum = v_fma(x[i][p], weights1[p], sum);
             layer1[i] = sum;
         }
@@ -139,7 +138,6 @@ INLINE void train_in_registers(const two_layer *w, real *restrict losses, int64_
         for (int i = FEW_ROWS; i < VLEN; i++) by_unit[i] = v_zero();
         v_transpose(by_unit);
         v_store(lanes, weights2);
-        UNROLL
         for (int j = 0; j < h; j++) z = v_fma(by_unit[j], v_set1(lanes[j]), z);
         output = v_sigmoid(z);
 
@@ -148,20 +146,20 @@ INLINE void train_in_registers(const two_layer *w, real *restrict losses, int64_
         losses[t] = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]); /* sum_lanes, the other lanes being zero */
 
         v_store(lanes, v_output_delta(y, output, v_zero()));
-        vec gradient1[FEW_INPUTS];
-        UNROLL
-        for (int p = 0; p < FEW_INPUTS; p++) gradient1[p] = v_zero();
+        vec delta1[FEW_ROWS];
         UNROLL
         for (int i = 0; i < FEW_ROWS; i++) {
             const vec delta2 = v_set1(lanes[i]);
-            const vec delta1 = v_hidden_delta(v_fma(delta2, weights2, v_zero()), layer1[i], v_zero());
+            delta1[i] = v_hidden_delta(v_fma(delta2, weights2, v_zero()), layer1[i], v_zero());
             gradient2 = v_fma(layer1[i], delta2, gradient2);
-            UNROLL
-            for (int p = 0; p < d; p++) gradient1[p] = v_fma(x[i][p], delta1, gradient1[p]);
         }
         weights2 = v_fma(rate, gradient2, weights2);
-        UNROLL
-        for (int p = 0; p < d; p++) weights1[p] = v_fma(rate, gradient1[p], weights1[p]);
+        for (int p = 0; p < d; p++) {
+            vec gradient1 = v_zero();
+            UNROLL
+            for (int i = 0; i < FEW_ROWS; i++) gradient1 = v_fma(x[i][p], delta1[i], gradient1);
+            weights1[p] = v_fma(rate, gradient1, weights1[p]);
+        }
     }
     for (int p = 0; p < d; p++) v_store_part((real *)w->weights1 + p * h, hidden, weights1[p]);
     v_store_part(w->weights2, hidden, weights2);
