@@ -10,9 +10,12 @@ import pytest
 
 # Trains until interrupted, then looks for the number of iterations that leads to the very bits it was left with.
 CHILD = """
+import signal
 import sys
 import numpy as np
 import fastnn
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is born with Ctrl-C ignored
 
 ARRAYS = ("weights1", "weights2", "layer1", "output")
 
