@@ -9,7 +9,7 @@ import reference
 import fastnn
 from fastnn import _kernels
 
-# Tiles are 4, 6 or 8 rows by 2 to 4 vectors of 1 to 16 lanes; a block is 72, 96 or 144 rows, 128 or 256 of k, and 512,
+# Tiles are 4, 6 or 8 rows by 2 to 4 vectors of 1 to 16 lanes; a block is 36 to 144 rows, 128, 256 or 512 of k, and 512,
 # 1008 or 1024 columns; B is packed from 128 KiB on. These are the numbers around all of them, for any instruction set.
 ROWS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 31, 95, 96, 97]
 COLUMNS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 23, 24, 25, 31, 32, 33, 37, 47, 48, 49, 63, 64, 65]
@@ -22,7 +22,11 @@ BEYOND_BLOCKS = [
     (9, 17, 255),
     (9, 17, 256),
     (9, 17, 257),
-    (7, 31, 521),
+    (7, 31, 511),
+    (9, 17, 512),
+    (7, 31, 513),
+    (37, 530, 515),
+    (73, 270, 1025),
     (5, 511, 3),
     (5, 512, 3),
     (5, 513, 3),
