@@ -24,8 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "info":
         fastnn.show_config()
         return 0
-    figure = _new_figure() if options.plot else None
-    losses = _train(options.iterations, options.seed)
+    figure = _new_figure() if options.plot is not None else None
+    try:
+        losses = _train(options.iterations, options.seed)
+    except (MemoryError, ValueError):
+        sys.exit(f"fastnn: no memory for the losses of {options.iterations} iterations")
+    except KeyboardInterrupt:
+        sys.exit("fastnn: interrupted")
     if figure:
         _draw(figure, losses, options.plot)
         print(f"\nloss drawn in {options.plot}")
@@ -81,7 +86,7 @@ def _new_figure() -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        sys.exit("fastnn: --plot needs matplotlib; run: pip install 'fastnn-cpu[plot]'")
+        sys.exit("fastnn: --plot needs matplotlib; run: pip install matplotlib")
     return Figure(figsize=(6.4, 4.0), layout="constrained")
 
 

@@ -36,6 +36,9 @@ cdef extern from "fastnn.h" nogil:
         int64_t (*gemm_workspace)(int64_t m, int64_t n, int64_t k) noexcept nogil
         void (*two_layer_forward)(const fastnn_two_layer *network, void *workspace) noexcept nogil
         void (*two_layer_backward)(const fastnn_two_layer *network, void *workspace) noexcept nogil
+        void (*two_layer_rows)(const fastnn_two_layer *network, int64_t first, int64_t rows,
+                               void *workspace) noexcept nogil
+        void (*two_layer_update)(const fastnn_two_layer *network, void *workspace) noexcept nogil
         void (*two_layer_train)(const fastnn_two_layer *network, void *losses, int64_t iterations,
                                 void *workspace) noexcept nogil
         int64_t (*two_layer_workspace)(const fastnn_two_layer *network) noexcept nogil

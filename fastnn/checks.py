@@ -16,7 +16,7 @@ def matrix(
     """Copy a table of finite real numbers into a C-ordered array of dtype, shape (rows, columns)."""
     array = as_floating(value, name)
     if array.ndim != 2:
-        hint = f"; use {name}.reshape(-1, 1) for a single column" if array.ndim == 1 else ""
+        hint = f"; use {name}.reshape(-1, 1) for a single column, (1, -1) for a single row" if array.ndim == 1 else ""
         raise ValueError(f"{name} must have 2 dimensions, (rows, columns); got shape {array.shape}{hint}")
     rows, columns = array.shape
     if n_rows is not None and rows != n_rows:
@@ -49,7 +49,7 @@ def integer(value: Any, name: str, *, minimum: int) -> int:
 
 def finite_number(value: Any, name: str, dtype: np.dtype[Any]) -> float:
     """Return value as a float that is finite in dtype too."""
-    if isinstance(value, (str, bytes)):
+    if isinstance(value, (str, bytes, np.ma.MaskedArray)) or np.iscomplexobj(value):
         raise TypeError(f"{name} must be a number; got {value!r}")
     try:
         number = float(value)
@@ -71,4 +71,4 @@ def floating_dtype(value: Any) -> np.dtype[Any]:
         dtype = None
     if value is None or dtype is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be 'float32' or 'float64'; got {value!r}")
-    return dtype.newbyteorder("=")
+    return np.dtype(dtype.type)  # NumPy's own object, by which the kernels' short ways know it

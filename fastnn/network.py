@@ -1,5 +1,7 @@
 """The book's class: a two-layer network without biases, trained by full-batch gradient descent."""
 
+import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -102,8 +104,8 @@ class NeuralNetwork:
             raise ValueError(f"hidden must leave the weights addressable; got {hidden}")
         draw = _uniform(rng)
         self._engine = TwoLayer(x, y, hidden, learning_rate)
-        self.weights1[...] = draw(self.weights1.shape)
-        self.weights2[...] = draw(self.weights2.shape)
+        for weights in (self.weights1, self.weights2):
+            weights[...] = draw(weights.shape)
 
     def feedforward(self) -> None:
         """Compute `layer1` and `output` from `input` and the weights."""
@@ -124,7 +126,9 @@ class NeuralNetwork:
     def train(self, iterations: int) -> NDArray[Any]:
         """Run `feedforward()` and `backprop()` so many times in one compiled call, with the same result to the bit.
 
-        Ctrl-C stops between two iterations; the network then is as that many iterations leave it.
+        Ctrl-C raises KeyboardInterrupt between two iterations; the network then is as that many iterations leave it. A
+        long iteration is abandoned half-way: the weights are as the last whole one left them, the activations void.
+        A subclass's own `feedforward` or `backprop` is respected, at the speed of Python.
 
         Parameters
         ----------
@@ -141,9 +145,33 @@ class NeuralNetwork:
         ValueError, TypeError
             If `iterations` is negative or not an integer, or `y` has not as many rows as `input`.
         RuntimeError
-            If another thread is training this network.
+            If another thread is using this network.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the loss is not finite in the end, with the iteration from which it is not.
         """
-        return self._engine.train(checks.integer(iterations, "iterations", minimum=0))
+        iterations = checks.integer(iterations, "iterations", minimum=0)
+        if self._overrides("feedforward") or self._overrides("backprop"):
+            losses = np.empty(iterations, self._engine.dtype)
+            for i in range(iterations):
+                self.feedforward()
+                losses[i] = self.loss
+                self.backprop()
+        else:
+            losses = self._engine.train(iterations)
+        if iterations and not np.isfinite(losses[-1]):
+            first = int(np.argmin(np.isfinite(losses)))
+            message = (
+                f"training diverged: the loss of iteration {first} is {losses[first]}; try a smaller learning_rate"
+            )
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+        return losses
+
+    def _overrides(self, name: str) -> bool:
+        """Whether a subclass or the user replaced a method, so that the compiled loop would not do what it does."""
+        return getattr(getattr(self, name), "__func__", None) is not getattr(NeuralNetwork, name)
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:
         """Compute the output for other rows; `layer1` and `output` stay as they are.
@@ -157,7 +185,7 @@ class NeuralNetwork:
         -------
         ndarray, shape (m, k)
         """
-        return self._engine.predict(checks.matrix(x, "x", self.input.dtype, n_columns=self.input.shape[1]))
+        return self._engine.predict(checks.matrix(x, "x", self._engine.dtype, n_columns=self._engine.shape[1]))
 
     @property
     def loss(self) -> float:
@@ -171,7 +199,7 @@ class NeuralNetwork:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self._engine.learning_rate = checks.finite_number(value, "learning_rate", self.input.dtype)
+        self._engine.learning_rate = checks.finite_number(value, "learning_rate", self._engine.dtype)
 
     @property
     def input(self) -> NDArray[Any]:
@@ -180,10 +208,10 @@ class NeuralNetwork:
 
     @input.setter
     def input(self, value: ArrayLike) -> None:
-        x = checks.matrix(value, "input", self.input.dtype, n_columns=self.input.shape[1])
+        x = checks.matrix(value, "input", self._engine.dtype, n_columns=self._engine.shape[1])
         if len(x) == 0:
             raise ValueError(f"input must have at least 1 row; got shape {x.shape}")
-        self._engine.set_data(x, self.y)
+        self._engine.input = x
 
     @property
     def y(self) -> NDArray[Any]:
@@ -192,10 +220,10 @@ class NeuralNetwork:
 
     @y.setter
     def y(self, value: ArrayLike) -> None:
-        y = checks.matrix(value, "y", self.y.dtype, n_columns=self.y.shape[1])
+        y = checks.matrix(value, "y", self._engine.dtype, n_columns=self._engine.shape[3])
         if len(y) == 0:
             raise ValueError(f"y must have at least 1 row; got shape {y.shape}")
-        self._engine.set_data(self.input, y)
+        self._engine.y = y
 
     @property
     def weights1(self) -> NDArray[Any]:
@@ -223,7 +251,6 @@ class NeuralNetwork:
     @layer1.setter
     def layer1(self, value: ArrayLike) -> None:
         self._overwrite("layer1", value)
-        self._engine.mark_activations()
 
     @property
     def output(self) -> NDArray[Any]:
@@ -233,41 +260,41 @@ class NeuralNetwork:
     @output.setter
     def output(self, value: ArrayLike) -> None:
         self._overwrite("output", value)
-        self._engine.mark_activations()
 
     def _overwrite(self, name: str, value: ArrayLike) -> None:
-        array = getattr(self, name)
+        dtype, shape = self._engine.dtype, getattr(self, name).shape
         values = as_floating(value, name)
-        if values.shape != array.shape:
-            raise ValueError(f"{name} must have shape {array.shape}; got {values.shape}")
+        if values.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}; got {values.shape}")
         with np.errstate(over="ignore"):
-            values = values.astype(array.dtype)
+            values = values.astype(dtype)
         if not np.isfinite(values).all():
-            raise ValueError(f"{name} must be finite; got {values[~np.isfinite(values)][0]} in {array.dtype}")
-        self._engine.check_idle()
-        array[...] = values
+            raise ValueError(f"{name} must be finite; got {values[~np.isfinite(values)][0]} in {dtype}")
+        self._engine.overwrite(name, values)
 
     def __repr__(self) -> str:
-        (n, d), (hidden, k) = self.input.shape, self.weights2.shape
-        options = f"learning_rate={self.learning_rate}, dtype={self.input.dtype}"
+        n, d, hidden, k = self._engine.shape
+        options = f"learning_rate={self.learning_rate}, dtype={self._engine.dtype}"
         return f"NeuralNetwork({d}-{hidden}-{k}, {n} rows, {options})"
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("input", "y", "weights1", "weights2", "learning_rate")
+        self._engine.check_idle()
         state = {name: value for name, value in self.__dict__.items() if name != "_engine"}
-        state |= {name: getattr(self, name) for name in names}
+        names = ["input", "y", "weights1", "weights2"]
         if self._engine.has_activations:
-            state |= {"layer1": self.layer1, "output": self.output}
-        return state
+            names += ["layer1", "output"]
+        state |= {name: getattr(self, name).copy() for name in names}
+        return state | {"learning_rate": self.learning_rate}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        x, y = state.pop("input").copy(), state.pop("y").copy()
-        self._engine = TwoLayer(x, y, len(state["weights2"]), state.pop("learning_rate"))
-        self.weights1[...], self.weights2[...] = state.pop("weights1"), state.pop("weights2")
-        if "layer1" in state:
-            self.layer1[...], self.output[...] = state.pop("layer1"), state.pop("output")
-            self._engine.mark_activations()
+        x, y, weights1, weights2 = (state.pop(name) for name in ("input", "y", "weights1", "weights2"))
+        self._engine = TwoLayer(x, y, len(weights2), state.pop("learning_rate"))
+        self._engine.overwrite("weights1", weights1)
+        self._engine.overwrite("weights2", weights2)
+        for name in ("layer1", "output"):
+            if name in state:
+                self._engine.overwrite(name, state.pop(name))
         self.__dict__ |= state
 
     def __copy__(self) -> "NeuralNetwork":
@@ -277,7 +304,9 @@ class NeuralNetwork:
         return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "NeuralNetwork":
-        return self.__copy__()
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return twin
 
 
 def _uniform(rng: np.random.Generator | int | None) -> Callable[[tuple[int, ...]], NDArray[Any]]:
@@ -286,4 +315,6 @@ def _uniform(rng: np.random.Generator | int | None) -> Callable[[tuple[int, ...]
         return lambda shape: np.random.rand(*shape)  # noqa: NPY002 - the book's generator
     if isinstance(rng, np.random.Generator):
         return rng.random
-    return np.random.default_rng(checks.integer(rng, "rng", minimum=0)).random
+    if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool):
+        return np.random.default_rng(checks.integer(rng, "rng", minimum=0)).random
+    raise TypeError(f"rng must be None, an int or a numpy.random.Generator; got {rng!r}")

@@ -57,6 +57,10 @@ typedef struct fastnn_kernels {
      * dtype, the loss before update i. The bits are the same either way. */
     void (*two_layer_forward)(const fastnn_two_layer *network, void *workspace);
     void (*two_layer_backward)(const fastnn_two_layer *network, void *workspace);
+    /* An iteration in parts, for one that takes long: the `rows` rows from `first` on go forward and back, from row 0 on
+     * without a gap, which leaves the weights alone; then update moves them. */
+    void (*two_layer_rows)(const fastnn_two_layer *network, int64_t first, int64_t rows, void *workspace);
+    void (*two_layer_update)(const fastnn_two_layer *network, void *workspace);
     void (*two_layer_train)(const fastnn_two_layer *network, void *losses, int64_t iterations, void *workspace);
     int64_t (*two_layer_workspace)(const fastnn_two_layer *network); /* bytes */
 

@@ -130,7 +130,7 @@ def test_plot_without_matplotlib(run, tmp_path):
     done = command(run, "--plot", "loss.png", PYTHONPATH=str(tmp_path), check=False)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr == "fastnn: --plot needs matplotlib; run: pip install 'fastnn-cpu[plot]'\n"
+    assert done.stderr == "fastnn: --plot needs matplotlib; run: pip install matplotlib\n"
     assert not (tmp_path / "loss.png").exists()
 
 

@@ -217,7 +217,7 @@ def test_float32_is_within_its_bound(isa, function, capsys):
 
     The last are the worst that exhaustive runs have found for some version of the kernels.
     """
-    worst = neighbours([-5.8727083, -59.952705], np.float32, 10)
+    worst = neighbours([-5.8727083, -59.952705, -5.542961, 4.509424], np.float32, 10)
     x = np.concatenate([float32_of_bits(0, 2**32, 769), hard_inputs(np.dtype(np.float32), reach=100), worst])
     x = x[np.isfinite(x)]
     check_bound(capsys, function, isa, x, KERNEL[function](x), in_float64(function, x))
@@ -331,7 +331,6 @@ def test_no_warnings(isa, dtype, kernel):
     x = np.concatenate([x, [np.nan, np.inf, -np.inf]]).astype(dtype)
     with np.errstate(all="raise"):
         kernel(x)
-        np.ones(3) + np.ones(3)  # would notice flags that were left set
 
 
 @maps

@@ -137,7 +137,7 @@ class TestSelection:
 
     def test_names(self):
         built = _kernels.built_isas()
-        assert set(AVAILABLE) <= set(built) <= {"avx512", "avx2", "neon", "scalar"}
+        assert set(AVAILABLE) <= set(built)
         assert [name for name in built if name in AVAILABLE] == AVAILABLE
         assert "scalar" in AVAILABLE
         assert len(set(built)) == len(built)

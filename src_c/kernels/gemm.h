@@ -18,6 +18,10 @@ enum { PACK_BYTES = 128 * 1024 }; /* a larger B is packed even where its rows ar
 /* A packed panel of A: a power of two that holds TILE_ROWS. The tiles of a block are at most one more than fit in it. */
 enum { PACKED_ROWS = 8, PACKED_A = (BLOCK_ROWS / TILE_ROWS + 1) * PACKED_ROWS * BLOCK_K + VLEN };
 
+_Static_assert((int)TILE_ROWS <= (int)PACKED_ROWS && PACKED_ROWS <= 8, "tiles() has cases for 8 rows");
+_Static_assert(TILE_VECTORS <= 4, "panel_product() has cases for 4 vectors");
+_Static_assert((int)BLOCK_COLUMNS >= (int)TILE_COLUMNS, "a block holds a panel");
+
 static int64_t tile_count(int64_t m) { return (m + TILE_ROWS - 1) / TILE_ROWS; }
 
 /* c (rows, vectors * VLEN) = [c +] a (rows, k) b (k, ...); of the last vector only the lanes in `last` where `partial`. */

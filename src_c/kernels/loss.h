@@ -8,6 +8,8 @@
 
 enum { LANES = 64 / (int)sizeof(real), LOSS_CHUNK = 1024 };
 
+_Static_assert(LANES % VLEN == 0 && LOSS_CHUNK % LANES == 0, "the sum's shape must not depend on VLEN");
+
 /* lanes[0] + ... + lanes[LANES - 1], by halving; overwrites lanes */
 INLINE real sum_lanes(real *lanes) {
     for (int half = LANES / 2; half > 0; half /= 2)

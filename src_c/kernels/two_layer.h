@@ -107,6 +107,21 @@ static void two_layer_backward(const two_layer *w, void *workspace) {
     update(w, &s);
 }
 
+static void two_layer_rows(const two_layer *w, int64_t first, int64_t rows, void *workspace) {
+    int64_t bytes;
+    const two_layer_scratch s = two_layer_parts(w, workspace, &bytes);
+    for (int64_t i = first; i < first + rows; i += ROWS) {
+        forward_rows(w, &s, i, smaller(first + rows - i, ROWS));
+        backward_rows(w, &s, i, smaller(first + rows - i, ROWS));
+    }
+}
+
+static void two_layer_update(const two_layer *w, void *workspace) {
+    int64_t bytes;
+    const two_layer_scratch s = two_layer_parts(w, workspace, &bytes);
+    update(w, &s);
+}
+
 #if VLEN >= 4
 enum { FEW_ROWS = 4, FEW_INPUTS = 8 };
 
@@ -185,16 +200,11 @@ static int trained_in_registers(const two_layer *w, real *losses, int64_t iterat
 #endif
 
 static void two_layer_train(const two_layer *w, void *losses, int64_t iterations, void *workspace) {
-    int64_t bytes;
-    const two_layer_scratch s = two_layer_parts(w, workspace, &bytes);
     if (trained_in_registers(w, losses, iterations)) return;
     for (int64_t t = 0; t < iterations; t++) {
-        for (int64_t i = 0; i < w->n_rows; i += ROWS) {
-            forward_rows(w, &s, i, smaller(w->n_rows - i, ROWS));
-            backward_rows(w, &s, i, smaller(w->n_rows - i, ROWS));
-        }
+        two_layer_rows(w, 0, w->n_rows, workspace);
         ((real *)losses)[t] = (real)sum_squared_error(w->output, w->y, w->n_rows * w->n_outputs);
-        update(w, &s);
+        two_layer_update(w, workspace);
     }
 }
 
