@@ -74,22 +74,37 @@ INLINE void row_by_columns(real *c, const real *a, int64_t a_stride, const real 
     }
 }
 
-static void row_product(real *c, const real *a, int64_t a_stride, matrix b, int accumulate, int64_t n, int64_t k) {
-    int64_t j = 0;
-    if (b.column == 1) {
+/* Of a B beyond the inner caches a few rows at a time, or each vector of c would walk through all of B's pages. */
+static void row_by_row_blocks(real *c, const real *a, int64_t a_stride, matrix b, int accumulate, int64_t n,
+                              int64_t k) {
+    enum { NEAR_BYTES = 64 * 1024, FEW_ROWS = 16 };
+    const vpart whole = v_first(VLEN);
+    const int64_t step = k * n * (int64_t)sizeof(real) > NEAR_BYTES ? FEW_ROWS : k + 1;
+    for (int64_t p = 0; p == 0 || p < k; p += step) { /* once even for k = 0, which makes c zero */
+        const real *a_block = a + p * a_stride, *rows = b.at + p * b.row;
+        const int64_t depth = smaller(k - p, step);
+        const int add = accumulate || p > 0;
+        int64_t j = 0;
         for (; j + 8 * VLEN <= n; j += 8 * VLEN)
-            row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(VLEN), 8, 0);
+            row_by_rows(c + j, a_block, a_stride, rows + j, b.row, depth, add, whole, 8, 0);
         for (; j + 2 * VLEN <= n; j += 2 * VLEN)
-            row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(VLEN), 2, 0);
+            row_by_rows(c + j, a_block, a_stride, rows + j, b.row, depth, add, whole, 2, 0);
         for (; j + VLEN <= n; j += VLEN)
-            row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(VLEN), 1, 0);
-        if (j < n) row_by_rows(c + j, a, a_stride, b.at + j, b.row, k, accumulate, v_first(n - j), 1, 1);
-    } else {
-        for (; j + 4 * VLEN <= n; j += 4 * VLEN)
-            row_by_columns(c + j, a, a_stride, b.at + j * b.column, b.column, k, accumulate, VLEN, 4);
-        for (; j < n; j += VLEN)
-            row_by_columns(c + j, a, a_stride, b.at + j * b.column, b.column, k, accumulate, smaller(n - j, VLEN), 1);
+            row_by_rows(c + j, a_block, a_stride, rows + j, b.row, depth, add, whole, 1, 0);
+        if (j < n) row_by_rows(c + j, a_block, a_stride, rows + j, b.row, depth, add, v_first(n - j), 1, 1);
     }
+}
+
+static void row_product(real *c, const real *a, int64_t a_stride, matrix b, int accumulate, int64_t n, int64_t k) {
+    if (b.column == 1) {
+        row_by_row_blocks(c, a, a_stride, b, accumulate, n, k);
+        return;
+    }
+    int64_t j = 0;
+    for (; j + 4 * VLEN <= n; j += 4 * VLEN)
+        row_by_columns(c + j, a, a_stride, b.at + j * b.column, b.column, k, accumulate, VLEN, 4);
+    for (; j < n; j += VLEN)
+        row_by_columns(c + j, a, a_stride, b.at + j * b.column, b.column, k, accumulate, smaller(n - j, VLEN), 1);
 }
 
 #endif
