@@ -18,7 +18,7 @@ def main():
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "speed.png", metavar="FILE")
     options = parser.parse_args()
     results = json.loads(options.results.read_text(encoding="utf-8"))
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for function, color in (("sigmoid", "C0"), ("sigmoid_derivative", "C1")):
         cases = [case for case in results["elementwise"] if case["function"] == function]
@@ -52,7 +52,7 @@ def finish(axes):
     axes.axhline(1, color="black", linewidth=1)
     axes.set_ylabel("above 1: fastnn is faster")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
 
 
 if __name__ == "__main__":

@@ -187,11 +187,11 @@ class FannNetwork(WholeTraining):
         if path is None:
             raise ImportError("libdoublefann is not installed")
         self.version = path.partition(".so.")[2] or "unknown"
-        self.library = ctypes.CDLL(path)
+        self.fann = ctypes.CDLL(path)
         self.declare()
         sizes = (ctypes.c_uint * 3)(X.shape[1], HIDDEN, Y.shape[1])
-        self.network = self.library.fann_create_standard_array(3, sizes)
-        self.data = self.library.fann_create_train_from_callback(*X.shape, Y.shape[1], self.FILL_ROW(fill_row))
+        self.network = self.fann.fann_create_standard_array(3, sizes)
+        self.data = self.fann.fann_create_train_from_callback(*X.shape, Y.shape[1], self.FILL_ROW(fill_row))
         if not self.network or not self.data:
             raise MemoryError("FANN could not create its network")
         self.configure()
@@ -199,7 +199,7 @@ class FannNetwork(WholeTraining):
 
     def declare(self):
         """Tell ctypes the signatures that are not all int."""
-        library, pointer, unsigned = self.library, ctypes.c_void_p, ctypes.c_uint
+        library, pointer, unsigned = self.fann, ctypes.c_void_p, ctypes.c_uint
         library.fann_create_standard_array.restype = pointer
         library.fann_create_standard_array.argtypes = [unsigned, ctypes.POINTER(unsigned)]
         library.fann_create_train_from_callback.restype = pointer
@@ -218,11 +218,11 @@ class FannNetwork(WholeTraining):
 
     def configure(self):
         """Choose the book's activation, error and step."""
-        self.library.fann_set_training_algorithm(self.network, self.TRAIN_BATCH)
-        self.library.fann_set_train_error_function(self.network, self.ERROR_LINEAR)
-        self.library.fann_set_activation_function_hidden(self.network, self.SIGMOID)
-        self.library.fann_set_activation_function_output(self.network, self.SIGMOID)
-        self.library.fann_set_learning_rate(self.network, 2.0 * len(X))
+        self.fann.fann_set_training_algorithm(self.network, self.TRAIN_BATCH)
+        self.fann.fann_set_train_error_function(self.network, self.ERROR_LINEAR)
+        self.fann.fann_set_activation_function_hidden(self.network, self.SIGMOID)
+        self.fann.fann_set_activation_function_output(self.network, self.SIGMOID)
+        self.fann.fann_set_learning_rate(self.network, 2.0 * len(X))
 
     def reset(self):
         """Start over from the book's initial weights and biases of 0."""
@@ -230,9 +230,9 @@ class FannNetwork(WholeTraining):
         n_inputs = X.shape[1]
         first_hidden = n_inputs + 1  # neurons are numbered through, each layer's bias last
         first_output = first_hidden + HIDDEN + 1
-        count = self.library.fann_get_total_connections(self.network)
+        count = self.fann.fann_get_total_connections(self.network)
         connections = (FannConnection * count)()
-        self.library.fann_get_connection_array(self.network, connections)
+        self.fann.fann_get_connection_array(self.network, connections)
         for connection in connections:
             source, target = connection.source, connection.target
             if source in (n_inputs, first_output - 1):
@@ -241,16 +241,16 @@ class FannNetwork(WholeTraining):
                 connection.weight = weights1[source, target - first_hidden]
             else:
                 connection.weight = weights2[source - first_hidden, target - first_output]
-        self.library.fann_set_weight_array(self.network, connections, count)
+        self.fann.fann_set_weight_array(self.network, connections, count)
 
     def run(self):
         """Train without reports or an early end."""
-        self.library.fann_train_on_data(self.network, self.data, ITERATIONS, 0, 0.0)
+        self.fann.fann_train_on_data(self.network, self.data, ITERATIONS, 0, 0.0)
 
     @property
     def mean_squared_error(self):
         """Mean squared error over the four rows."""
-        return self.library.fann_test_data(self.network, self.data)
+        return self.fann.fann_test_data(self.network, self.data)
 
 
 def fill_row(row, n_inputs, n_outputs, inputs, outputs):
