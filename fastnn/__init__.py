@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastnn.config import show_config
     from fastnn.early_stopping import EarlyStopping
     from fastnn.losses import Huber, Quantile
+    from fastnn.mlp import MLP
     from fastnn.optimizers import SGD, Adam, AdamW, RMSProp
     from fastnn.schedules import (
         Constant,
@@ -41,6 +42,7 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() sorts
     "ExponentialDecay",
     "Huber",
     "InverseScaling",
+    "MLP",
     "NeuralNetwork",
     "Quantile",
     "RMSProp",
@@ -62,6 +64,7 @@ _LAZY = {
     "config": ("show_config",),
     "early_stopping": ("EarlyStopping",),
     "losses": ("Huber", "Quantile"),
+    "mlp": ("MLP",),
     "optimizers": ("SGD", "RMSProp", "Adam", "AdamW"),
     "schedules": (
         "Constant",
