@@ -1,5 +1,6 @@
 """The display of a running fit."""
 
+import importlib
 import sys
 import time
 from types import TracebackType
@@ -74,10 +75,10 @@ def check_verbose(value: object) -> bool:
 def _new_bar(epochs: int) -> Any:
     """Return tqdm's bar, or None without tqdm."""
     try:
-        from tqdm import tqdm
+        tqdm = importlib.import_module("tqdm")  # has no types
     except ImportError:
         return None
-    return tqdm(total=epochs, unit="epoch", mininterval=0, miniters=1)  # Progress says how often
+    return tqdm.tqdm(total=epochs, unit="epoch", mininterval=0, miniters=1)  # Progress says how often
 
 
 def _duration(seconds: float) -> str:
