@@ -85,9 +85,8 @@ typedef struct {
 static network_scratch_parts scratch_parts(const network *w, int64_t most_rows, char *scratch, int64_t *bytes) {
     const rows_layout r = layout_of(smaller(most_rows, group_rows(w)));
     const int64_t rows = r.lanes * r.panels, features = feature_count(w) * rows, wide = (widest(w) + 1) * rows;
-    const int64_t sizes[] = {features, features,     wide,
-                             wide,     wide / r.panels, TILE_COLUMNS,
-                             TILE_COLUMNS, r.lanes == 1 ? 0 : PACKED_A};
+    const int64_t sizes[] = {features,        features,     wide,         wide,
+                             wide / r.panels, TILE_COLUMNS, TILE_COLUMNS, r.lanes == 1 ? 0 : PACKED_A};
     real *parts[8];
     int64_t offset = 0;
     for (int i = 0; i < 8; i++) {
@@ -282,7 +281,7 @@ static void network_backpropagate(const network *w, const void *parameters, cons
     const rows_layout r = layout_of(block_rows);
     for (int64_t i = first, step = group_rows(w); i < last; i += step) {
         const int64_t rows = smaller(last - i, step);
-        const group g = {w,          parameters, data, r, workspace, i / r.lanes, (rows + r.lanes - 1) / r.lanes,
+        const group g = {w,         parameters, data, r, workspace, i / r.lanes, (rows + r.lanes - 1) / r.lanes,
                          block + i, rows,       &s};
         backpropagate_group(&g, row_losses + i);
     }
@@ -358,8 +357,8 @@ static void output_slope(const group *g, int64_t j) {
         real *delta = g->s->delta + p * k * lanes;
         for (int64_t m = 0; m < k; m++)
             for (int64_t i = 0; i < lanes; i++)
-                delta[m * lanes + i] = !w->softmax ? (real)(m == j)
-                                                   : a[j * lanes + i] * ((real)(m == j) - a[m * lanes + i]);
+                delta[m * lanes + i] =
+                    !w->softmax ? (real)(m == j) : a[j * lanes + i] * ((real)(m == j) - a[m * lanes + i]);
     }
     if (!w->softmax) multiply_by_slope(g, w->n_layers, g->s->delta, 0);
 }
