@@ -83,7 +83,7 @@ typedef struct {
 } network_scratch_parts;
 
 static network_scratch_parts scratch_parts(const network *w, int64_t most_rows, char *scratch, int64_t *bytes) {
-    const rows_layout r = layout_of(smaller(most_rows, group_rows(w)));
+    const rows_layout r = layout_of(most_rows > 0 ? smaller(most_rows, group_rows(w)) : 1);
     const int64_t rows = r.lanes * r.panels, features = feature_count(w) * rows, wide = (widest(w) + 1) * rows;
     const int64_t sizes[] = {features,        features,     wide,         wide,
                              wide / r.panels, TILE_COLUMNS, TILE_COLUMNS, r.lanes == 1 ? 0 : PACKED_A};
