@@ -1,5 +1,6 @@
 """Dense networks of any depth."""
 
+import copy
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +16,7 @@ from fastnn.history import History
 from fastnn.losses import ACTIVATIONS, loss_from, parse_loss, parse_output_activation
 from fastnn.optimizers import SGD, AdamW, Optimizer, RMSProp, check_optimizer
 from fastnn.options import from_dict, to_dict
-from fastnn.progress import Progress
+from fastnn.progress import Progress, check_verbose
 from fastnn.schedules import PlateauState, ReduceOnPlateau, learning_rates
 from fastnn.threads import thread_count
 
@@ -26,6 +27,11 @@ SHOWN_EVERY = 0.1  # seconds, with verbose=1
 
 class MLP:
     """A dense network, trained and run in compiled code."""
+
+    _ATTRIBUTES = frozenset(
+        "_layer_sizes _loss _loss_parameter _activations _bias _l2 _dropout _dtype _generator _engine "
+        "_optimizer _steps _epochs _plateau".split()
+    )
 
     def __init__(
         self,
@@ -124,6 +130,7 @@ class MLP:
         """Train."""
         rows = self._rows(X, y, sample_weight)
         n_rows = len(rows.x)
+        verbose = check_verbose(verbose)
         epochs = checks.integer(epochs, "epochs", minimum=0)
         size = n_rows if batch_size is None else min(n_rows, checks.integer(batch_size, "batch_size", minimum=1))
         optimizer = check_optimizer(optimizer)
@@ -199,7 +206,7 @@ class MLP:
         n_threads: int | None = None,
     ) -> NDArray[Any]:
         """Return the outputs, shape (n, k)."""
-        rows = self._rows(X)
+        rows = self._inputs(X)
         shape = (len(rows.x), self._layer_sizes[-1])
         threads = thread_count(n_threads, shape[0] * self._engine.parameters.size)
         result = np.empty(shape, self._dtype)
@@ -247,29 +254,24 @@ class MLP:
 
     def jacobian(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """Return d output / d X, shape (n, k, d)."""
-        rows = self._rows(X)
+        rows = self._inputs(X)
         k = self._layer_sizes[-1]
         out = np.empty((len(rows.x), k, rows.x.shape[1]), self._dtype)
         for output in range(k if len(rows.x) else 0):
             self._engine.input_gradient(rows, output, out[:, output])
         return out
 
-    def _rows(self, x: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Rows:
-        return self._checked_rows(x, y, sample_weight, ("X", "y", "sample_weight"))
+    def _inputs(self, x: ArrayLike) -> Rows:
+        return data.inputs(x, "X", self._layer_sizes[0], self._dtype)
 
-    def _checked_rows(
-        self, x: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None, names: tuple[str, str, str]
+    def _rows(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        names: tuple[str, str, str] = ("X", "y", "sample_weight"),
     ) -> Rows:
-        return data.rows(
-            x,
-            y,
-            sample_weight,
-            names=names,
-            n_inputs=self._layer_sizes[0],
-            n_outputs=self._layer_sizes[-1],
-            loss=self._loss,
-            dtype=self._dtype,
-        )
+        return data.rows(x, y, sample_weight, names, self._layer_sizes, self._loss, self._dtype)
 
     def _validation_rows(self, value: tuple[ArrayLike, ...] | None) -> Rows | None:
         if value is None:
@@ -278,7 +280,7 @@ class MLP:
             raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight); got {type(value).__name__}")
         x, y, *weight = value
         names = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
-        return self._checked_rows(x, y, weight[0] if weight else None, names)
+        return self._rows(x, y, weight[0] if weight else None, names)
 
     def _watch(self, stopping: EarlyStopping | None, rows: Rows | None) -> Watch:
         if stopping is None:
@@ -381,7 +383,7 @@ class MLP:
             seed=0,
         )
         net._generator.bit_generator.state = header["generator"]
-        _overwrite(net._engine.parameters, arrays["parameters"], "parameters")
+        _fill(net._engine.parameters, arrays["parameters"])
         if header["optimizer"] is not None:
             net._continue_with(check_optimizer(from_dict(header["optimizer"])))
             net._epochs = checks.integer(header["epochs"], "epochs", minimum=0)
@@ -390,21 +392,27 @@ class MLP:
             net._steps.beta_1_power, net._steps.beta_2_power = header["beta_powers"]
             for name in ("first", "second"):
                 if getattr(net._steps, name) is not None:
-                    _overwrite(getattr(net._steps, name), arrays[f"optimizer.{name}"], name)
+                    _fill(getattr(net._steps, name), arrays[f"optimizer.{name}"])
         return net
 
-    def __getstate__(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        return self._state()
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Return the network's state and the attributes that are a user's own."""
+        own = {name: value for name, value in self.__dict__.items() if name not in self._ATTRIBUTES}
+        return *self._state(), own
 
-    def __setstate__(self, state: tuple[dict[str, Any], dict[str, NDArray[Any]]]) -> None:
-        self.__dict__.update(type(self)._from_state(*state).__dict__)
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        header, arrays, own = state
+        self.__dict__ |= MLP._from_state(header, arrays).__dict__ | own
 
     def __copy__(self) -> "MLP":
         """Copy the parameters too: two networks that shared memory would train each other."""
-        return self._from_state(*self._state())
+        twin = type(self).__new__(type(self))
+        twin.__setstate__(self.__getstate__())
+        return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "MLP":
-        twin = memo[id(self)] = self._from_state(*self._state())
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return twin
 
     def __repr__(self) -> str:
@@ -443,6 +451,8 @@ def _check_layer_sizes(value: Sequence[int]) -> tuple[int, ...]:
 
 
 def _check_activations(value: str | Sequence[str], n_hidden: int) -> tuple[str, ...]:
+    if not isinstance(value, (str, Sequence)):
+        raise TypeError(f"activation must be a name or a sequence of names, one for each hidden layer; got {value!r}")
     names = (value,) * n_hidden if isinstance(value, str) else tuple(value)
     if len(names) != n_hidden:
         raise ValueError(f"activation must be a name or one for each of the {n_hidden} hidden layers; got {value!r}")
@@ -453,6 +463,8 @@ def _check_activations(value: str | Sequence[str], n_hidden: int) -> tuple[str, 
 
 
 def _check_callbacks(value: Iterable[Callable[..., Any]]) -> tuple[Callable[..., Any], ...]:
+    if not callable(value) and not isinstance(value, Iterable):
+        raise TypeError(f"callbacks must be functions of the network and the history; got {value!r}")
     callbacks = (value,) if callable(value) else tuple(value)
     for callback in callbacks:
         if not callable(callback):
@@ -469,6 +481,13 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         raise ValueError(f"out must have shape {shape}; got {out.shape}")
     if not out.flags.writeable:
         raise ValueError("out must be writeable; got a read-only array")
+
+
+def _fill(array: NDArray[Any], values: NDArray[Any]) -> None:
+    """Restore an array, whatever it held."""
+    if values.shape != array.shape or values.dtype != array.dtype:
+        raise ValueError(f"expected {array.dtype} of shape {array.shape}; got {values.dtype} of {values.shape}")
+    array[...] = values
 
 
 def _overwrite(array: NDArray[Any], value: ArrayLike, name: str) -> None:
