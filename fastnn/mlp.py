@@ -147,16 +147,19 @@ class MLP:
         deadline = _engine.seconds() + max_time
         one_by_one = bool(callbacks) or isinstance(optimizer.learning_rate, ReduceOnPlateau)
         chunk = 1 if one_by_one or verbose else MOST_EPOCHS_IN_A_CALL
-        with Progress(epochs, verbose) as progress:
-            while history.epochs < epochs and history.stopped_by is None:
-                n = min(chunk, epochs - history.epochs)
-                taken = self._fit_epochs(rows, size, n, shuffle, watch, deadline, threads, history)
-                progress.update(history)
-                stops = [callback(self, history) for callback in callbacks if history.epochs]
-                if history.stopped_by is None and any(stop is True for stop in stops):
-                    history.stopped_by = "callback"
-                if verbose and not one_by_one and taken < SHOWN_EVERY:
-                    chunk = min(2 * chunk, MOST_EPOCHS_IN_A_CALL)
+        try:
+            with Progress(epochs, verbose) as progress:
+                while history.epochs < epochs and history.stopped_by is None:
+                    n = min(chunk, epochs - history.epochs)
+                    taken = self._fit_epochs(rows, size, n, shuffle, watch, deadline, threads, history)
+                    progress.update(history)
+                    stops = [callback(self, history) for callback in callbacks if history.epochs]
+                    if history.stopped_by is None and any(stop is True for stop in stops):
+                        history.stopped_by = "callback"
+                    if verbose and not one_by_one and taken < SHOWN_EVERY:
+                        chunk = min(2 * chunk, MOST_EPOCHS_IN_A_CALL)
+        except KeyboardInterrupt:  # between two calls of the engine, which tells of those within
+            history.stopped_by = "interrupt"
         if watch.best_parameters is not None and watch.best_epoch >= 0:
             self._engine.parameters[...] = watch.best_parameters
         return history
