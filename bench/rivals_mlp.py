@@ -5,6 +5,7 @@ come in these orders; who shuffles by himself does so instead, unless `exact` as
 what is timed, `parameters`, a flat block laid out as fastnn's, is what is compared before that.
 """
 
+import math
 import warnings
 from importlib import metadata
 
@@ -55,7 +56,7 @@ class FastnnMLP(Rival):
 
     def build(self):
         """Create the network."""
-        its = self.workload
+        its, self.watching = self.workload, {}
         self.network = fastnn.MLP(
             its.sizes,
             activation=its.activation,
@@ -76,6 +77,10 @@ class FastnnMLP(Rival):
         self.rows = (self.x[orders[0]], self.y[orders[0]]) if exact else (self.x, self.y)
         self.epochs = len(orders)
 
+    def watch(self, x, y):
+        """Validate on these rows from now on, with a patience that outlasts the fit."""
+        self.watching = {"validation_data": (x, y), "early_stopping": fastnn.EarlyStopping(patience=10**9)}
+
     def reset(self):
         """Start over from the initial weights; memory and the optimizer's state stay."""
         self.network.parameters[:] = self.initial
@@ -89,6 +94,7 @@ class FastnnMLP(Rival):
             optimizer=self.optimizer,
             shuffle=self.shuffle,
             n_threads=self.threads,
+            **self.watching,
         )
 
     @property
@@ -187,8 +193,8 @@ def softmax(z):
 class SklearnMLP(Rival):
     """scikit-learn's `fit`, whose loop over batches has the least overhead; it also shuffles and records the losses.
 
-    Its Adam lacks one bias correction, beside epsilon, and its squared error is half the sum over the outputs: neither
-    matters where epsilon is small beside the gradients.
+    Its Adam lacks a bias correction beside epsilon, which is made up for in the first step and matters little later.
+    Its squared error is half the sum over the outputs, which Adam hardly notices either.
 
     Raises ImportError where scikit-learn is not installed, and NotImplementedError for what it cannot train.
     """
@@ -211,7 +217,7 @@ class SklearnMLP(Rival):
             activation=self.workload.activation,
             batch_size=self.workload.batch,
             alpha=0.0,
-            epsilon=self.epsilon,
+            epsilon=self.epsilon * math.sqrt(1 - BETA_2),
             n_iter_no_change=np.inf,
             warm_start=True,
         )
