@@ -10,6 +10,11 @@ ctypedef fused floating:
 cdef extern from "fastnn.h" nogil:
     int FASTNN_ALIGNMENT
 
+    int FASTNN_IDENTITY, FASTNN_SIGMOID, FASTNN_TANH, FASTNN_RELU, FASTNN_LEAKY_RELU, FASTNN_ELU, FASTNN_SOFTPLUS
+    int FASTNN_GELU, FASTNN_SILU, FASTNN_SIN, FASTNN_EXP, FASTNN_ACTIVATIONS
+
+    int fastnn_needs_slope(int activation) noexcept
+
     ctypedef struct fastnn_matrix:
         const void *data
         int64_t row_stride, column_stride
@@ -28,8 +33,12 @@ cdef extern from "fastnn.h" nogil:
         const char *isa
         int bits
         void (*exp_forward)(void *out, const void *x, int64_t n) noexcept nogil
+        void (*log_forward)(void *out, const void *x, int64_t n) noexcept nogil
         void (*sigmoid_forward)(void *out, const void *x, int64_t n) noexcept nogil
         void (*sigmoid_derivative)(void *out, const void *a, int64_t n) noexcept nogil
+        void (*activation_forward)(int activation, void *a, void *slope, const void *z, int64_t n) noexcept nogil
+        void (*activation_backward)(int activation, void *delta, const void *a, const void *slope,
+                                    int64_t n) noexcept nogil
         double (*sum_squared_error)(const void *output, const void *y, int64_t n) noexcept nogil
         void (*gemm)(void *c, int64_t c_row_stride, int64_t c_column_stride, fastnn_matrix a, fastnn_matrix b,
                      int accumulate, int64_t m, int64_t n, int64_t k, void *workspace) noexcept nogil

@@ -15,6 +15,27 @@ extern "C" {
 
 enum { FASTNN_ALIGNMENT = 64 };
 
+/* What a layer does to its sums z = x w + b: a = f(z). leaky_relu's slope is 0.01, elu's alpha 1, gelu the exact one. */
+enum {
+    FASTNN_IDENTITY,
+    FASTNN_SIGMOID,
+    FASTNN_TANH,
+    FASTNN_RELU,
+    FASTNN_LEAKY_RELU,
+    FASTNN_ELU,
+    FASTNN_SOFTPLUS,
+    FASTNN_GELU,
+    FASTNN_SILU,
+    FASTNN_SIN,
+    FASTNN_EXP,
+    FASTNN_ACTIVATIONS
+};
+
+/* Whether f'(z) cannot be had from a, so that the forward pass has to keep it. */
+static inline int fastnn_needs_slope(int activation) {
+    return activation == FASTNN_GELU || activation == FASTNN_SILU || activation == FASTNN_SIN;
+}
+
 /* A matrix that is only read: element (i, j) is at data[i * row_stride + j * column_stride]. The strides may be zero or
  * negative, so a transposed, reversed or broadcast matrix costs no copy. */
 typedef struct fastnn_matrix {
@@ -41,8 +62,14 @@ typedef struct fastnn_kernels {
 
     /* Elementwise over n contiguous elements; out may be the input itself. */
     void (*exp_forward)(void *out, const void *x, int64_t n);
+    void (*log_forward)(void *out, const void *x, int64_t n);
     void (*sigmoid_forward)(void *out, const void *x, int64_t n);
     void (*sigmoid_derivative)(void *out, const void *a, int64_t n); /* a (1 - a): takes the activation */
+
+    /* a = f(z), where a may be z itself; f'(z) goes to `slope`, unless it is NULL, for those that fastnn_needs_slope, and
+     * the others ignore it. Then delta *= f'(z), which is taken from slope or from a. */
+    void (*activation_forward)(int activation, void *a, void *slope, const void *z, int64_t n);
+    void (*activation_backward)(int activation, void *delta, const void *a, const void *slope, int64_t n);
 
     /* sum over n elements of (y - output)^2 */
     double (*sum_squared_error)(const void *output, const void *y, int64_t n);

@@ -43,6 +43,12 @@ INLINE real real_fma(real a, real b, real c) { return fma(a, b, c); }
 
 #include "kernels/exp.h"
 #include "kernels/elementwise.h"
+#include "kernels/polynomial.h"
+#include "kernels/tanh.h"
+#include "kernels/log.h"
+#include "kernels/sin.h"
+#include "kernels/gelu.h"
+#include "kernels/activation.h"
 #include "kernels/loss.h"
 #include "kernels/matrix.h"
 #include "kernels/gemv.h"
@@ -61,8 +67,11 @@ const fastnn_kernels TABLE(ISA_NAME, FASTNN_BITS) = {
     .isa = NAME(ISA_NAME),
     .bits = FASTNN_BITS,
     .exp_forward = exp_forward,
+    .log_forward = log_forward,
     .sigmoid_forward = sigmoid_forward,
     .sigmoid_derivative = sigmoid_derivative,
+    .activation_forward = activation_forward,
+    .activation_backward = activation_backward,
     .sum_squared_error = sum_squared_error,
     .gemm = gemm,
     .gemm_workspace = gemm_workspace,
