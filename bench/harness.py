@@ -121,6 +121,16 @@ def quartiles(values):
     return {"median": median, "lower": lower, "upper": upper}
 
 
+def microseconds(seconds):
+    """Turn the seconds of a median and quartiles into microseconds."""
+    return {key: 1e6 * value for key, value in seconds.items()}
+
+
+def verdict(met):
+    """Say in a word whether a goal was met."""
+    return "met" if met else "MISSED"
+
+
 def measure(contenders, settings):
     """Run every contender once per round, shuffled anew for each, every run at least settings.seconds long."""
     runs = []

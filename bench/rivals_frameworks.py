@@ -145,13 +145,19 @@ class JaxMLP(Rival):
         root = self.jax.numpy.sqrt(v / (1 - power_2)) + self.epsilon
         return parameters - LEARNING_RATE / (1 - power_1) * m / root, m, v, power_1, power_2
 
-    def gradient(self, parameters, x, y):
-        """Return the gradient as one flat block."""
+    def forward(self, parameters, x):
+        """Return what goes into each layer, and the output."""
         layers = workloads.layer_views(self.workload, parameters)
         values = [x]
         for weights, biases in layers:
             z = values[-1] @ weights + (0 if biases is None else biases)
             values.append((self.activate if len(values) < len(layers) else self.outputs)(z))
+        return values
+
+    def gradient(self, parameters, x, y):
+        """Return the gradient as one flat block."""
+        layers = workloads.layer_views(self.workload, parameters)
+        values = self.forward(parameters, x)
         delta = (values[-1] - y) * self.delta_scale
         if self.workload.loss == "sse":
             delta = delta * sigmoid_derivative(values[-1])

@@ -98,7 +98,7 @@ def measure_workload(workload, threads, settings, progress):
             {
                 "name": network.name,
                 "version": network.version,
-                "microseconds": microseconds(measured, network.name),
+                "microseconds": harness.microseconds(measured.time(network.name)),
                 "times_fastnn": measured.ratio(network.name, OURS),
                 "distance": distances[network.name],
             }
@@ -161,11 +161,6 @@ def describe(workload):
     return {name: getattr(workload, name) for name in names} | {"parameters": workload.n_parameters}
 
 
-def microseconds(measured, name):
-    """Median and quartiles of the microseconds per step."""
-    return {key: 1e6 * value for key, value in measured.time(name).items()}
-
-
 def memory(networks):
     """Return the bytes that fastnn's network holds, by their use, where it says so."""
     for network in networks:
@@ -195,8 +190,8 @@ def measure_watching(workload, settings, progress):
     return {
         "name": workload.name,
         "validation_rows": held_out,
-        "epoch_microseconds": microseconds(measured, "plain"),
-        "pass_microseconds": microseconds(measured, "pass"),
+        "epoch_microseconds": harness.microseconds(measured.time("plain")),
+        "pass_microseconds": harness.microseconds(measured.time("pass")),
         "overhead": harness.quartiles(overheads),
         "goal": MOST_OVERHEAD,
     }
@@ -231,7 +226,8 @@ def print_summary(results):
             print(f"{title} / fastnn: geometric mean {mean:.2f}x, worst {min(ratios):.2f}x of {len(ratios)}")
     for result in results["watching"]:
         overhead = result["overhead"]["median"]
-        print(f"{result['name']}: watching costs {overhead:+.1%} of the fit, {verdict(overhead <= result['goal'])}")
+        judged = harness.verdict(overhead <= result["goal"])
+        print(f"{result['name']}: validation and early stopping cost {overhead:+.1%} of the fit: {judged}")
 
 
 def print_workload(result, threads):
@@ -240,24 +236,20 @@ def print_workload(result, threads):
     for contender in result["contenders"]:
         time, ratio = contender["microseconds"]["median"], contender["times_fastnn"]["median"]
         goal = goal_of(result, threads) if contender["name"] == JAX else None
-        judged = f"  goal {goal}x: {verdict(ratio >= goal)}" if goal else ""
+        judged = f"  goal {goal}x: {harness.verdict(ratio >= goal)}" if goal else ""
         loses = "  faster than fastnn" if ratio < 1 else ""
         print(f"  {contender['name']:<18}{time:>11.3f} us per step{ratio:>9.2f}x fastnn{judged}{loses}")
     for name, reason in result["missing"].items():
         print(f"  {name:<18}  missing: {reason}")
     if result["one_thread_times_fastnn"]:
         ratio = result["one_thread_times_fastnn"]["median"]
-        print(f"  one thread takes {ratio:.2f}x as long: {verdict(ratio >= 1)}")
+        print(f"  one thread takes {ratio:.2f}x as long: {harness.verdict(ratio >= 1)}")
     parts = ", ".join(f"{name} {value:.3f}" for name, value in result["limit_microseconds"].items())
     share, goal = result["share_of_limit"]["median"], result["share"] if threads == 1 else None
-    judged = f"; goal {goal:.0%}: {verdict(share >= goal)}" if goal else ""
+    judged = f"; goal {goal:.0%}: {harness.verdict(share >= goal)}" if goal else ""
     print(f"  limit: {parts} us; fastnn reaches {share:.0%} of it{judged}")
     if result["memory"]:
         print("  memory: " + ", ".join(f"{name} {size:,}" for name, size in result["memory"].items()) + " bytes")
-
-
-def verdict(met):
-    return "met" if met else "MISSED"
 
 
 if __name__ == "__main__":
