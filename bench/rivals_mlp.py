@@ -8,6 +8,7 @@ what is timed, `parameters`, a flat block laid out as fastnn's, is what is compa
 import math
 import warnings
 from importlib import metadata
+from timeit import Timer
 
 import numpy as np
 import workloads
@@ -46,6 +47,19 @@ class Rival:
         """What output - target is multiplied by to give the derivative of the loss by the last pre-activation."""
         rows, outputs = self.workload.batch, self.workload.sizes[-1]
         return {"sse": 2.0, "mse": 2 / (rows * outputs)}.get(self.workload.loss, 1 / rows)
+
+
+def prepare(network, seconds):
+    """Let the network run as many epochs in one call as take at least so many seconds; return how many."""
+    epochs, elapsed = 1, 0.0
+    while True:
+        network.prepare(workloads.orders(network.workload, epochs))
+        network.reset()
+        network.run()  # loads, allocates, compiles
+        elapsed = Timer("network.run()", globals={"network": network}).timeit(1)
+        if elapsed >= seconds:
+            return epochs
+        epochs = math.ceil(epochs * min(max(1.3 * seconds / elapsed, 1.5), 1000))
 
 
 class FastnnMLP(Rival):
@@ -96,6 +110,11 @@ class FastnnMLP(Rival):
             n_threads=self.threads,
             **self.watching,
         )
+
+    def bytes(self):
+        """Return the bytes of memory by their use."""
+        moments = [moment for moment in (self.network._steps.first, self.network._steps.second) if moment is not None]
+        return {**self.network._engine.n_bytes, "optimizer": sum(moment.nbytes for moment in moments)}
 
     @property
     def parameters(self):

@@ -1,11 +1,8 @@
 """How fast does fastnn train? Ten networks beside their rivals and the machine's limit; results are checked first."""
 
-import contextlib
 import dataclasses
-import math
 import statistics
 import sys
-from timeit import Timer
 
 import harness
 import limit
@@ -79,7 +76,7 @@ def measure_workload(workload, threads, settings, progress):
     progress(f"{workload.name}: compile and compare results")
     networks, missing = available(workload, threads)
     distances = {network.name: verify(type(network), workload, threads) for network in networks}
-    steps = {network.name: prepare(network, settings.seconds) * workload.batches for network in networks}
+    steps = {network.name: rivals_mlp.prepare(network, settings.seconds) * workload.batches for network in networks}
     progress(f"{workload.name}: " + ", ".join(steps))
     contenders = [
         Contender(network.name, network.statement, {"network": network}, steps[network.name], "network.reset()")
@@ -88,7 +85,7 @@ def measure_workload(workload, threads, settings, progress):
     parts, probes = limit.of(workload, threads)
     if threads > 1:
         alone = rivals_mlp.FastnnMLP(workload, workload.dtype)
-        work = prepare(alone, settings.seconds) * workload.batches
+        work = rivals_mlp.prepare(alone, settings.seconds) * workload.batches
         contenders.append(Contender("one thread", alone.statement, {"network": alone}, work, "network.reset()"))
     measured = harness.measure([*contenders, *probes], settings)
     return {
@@ -107,7 +104,7 @@ def measure_workload(workload, threads, settings, progress):
         "one_thread_times_fastnn": measured.ratio("one thread", OURS) if threads > 1 else None,
         "limit_microseconds": limit.microseconds(measured, parts),
         "share_of_limit": measured.share(limit.flat(parts), OURS),
-        "memory": memory(networks),
+        "bytes": networks[0].bytes(),
     }
 
 
@@ -142,31 +139,10 @@ def verify(kind, workload, threads):
     return distances
 
 
-def prepare(network, seconds):
-    """Let the network run as many epochs in one call as take at least so many seconds; return how many."""
-    epochs, elapsed = 1, 0.0
-    while True:
-        network.prepare(workloads.orders(network.workload, epochs))
-        network.reset()
-        network.run()  # loads, allocates, compiles
-        elapsed = Timer("network.run()", globals={"network": network}).timeit(1)
-        if elapsed >= seconds:
-            return epochs
-        epochs = math.ceil(epochs * min(max(1.3 * seconds / elapsed, 1.5), 1000))
-
-
 def describe(workload):
     """Return what of a workload the results name."""
     names = ("name", "sizes", "batch", "loss", "activation", "optimizer", "dtype", "goal", "two_threads", "share")
     return {name: getattr(workload, name) for name in names} | {"parameters": workload.n_parameters}
-
-
-def memory(networks):
-    """Return the bytes that fastnn's network holds, by their use, where it says so."""
-    for network in networks:
-        with contextlib.suppress(AttributeError):
-            return network.network._engine.memory()
-    return None
 
 
 def measure_watching(workload, settings, progress):
@@ -176,7 +152,7 @@ def measure_watching(workload, settings, progress):
     held_out = workload.rows // 5
     several = 64  # so that Python's call of net.loss does not count as arithmetic
     rows, targets = (np.concatenate([part[:held_out]] * several) for part in (plain.x, plain.y))
-    epochs = prepare(plain, settings.seconds)
+    epochs = rivals_mlp.prepare(plain, settings.seconds)
     watched.prepare(workloads.orders(workload, epochs))
     watched.watch(plain.x[:held_out], plain.y[:held_out])
     contenders = [
@@ -248,8 +224,7 @@ def print_workload(result, threads):
     share, goal = result["share_of_limit"]["median"], result["share"] if threads == 1 else None
     judged = f"; goal {goal:.0%}: {harness.verdict(share >= goal)}" if goal else ""
     print(f"  limit: {parts} us; fastnn reaches {share:.0%} of it{judged}")
-    if result["memory"]:
-        print("  memory: " + ", ".join(f"{name} {size:,}" for name, size in result["memory"].items()) + " bytes")
+    print("  bytes: " + ", ".join(f"{name} {size:,}" for name, size in result["bytes"].items()))
 
 
 if __name__ == "__main__":
