@@ -83,7 +83,7 @@ class FastnnMLP(Rival):
         if its.optimizer == "SGD":
             self.optimizer = fastnn.SGD(learning_rate=workloads.BOOK_STEP)
         else:
-            self.optimizer = fastnn.Adam(LEARNING_RATE, BETA_1, BETA_2, self.epsilon)
+            self.optimizer = fastnn.Adam(LEARNING_RATE, beta_1=BETA_1, beta_2=BETA_2, epsilon=self.epsilon)
 
     def prepare(self, orders, exact=False):
         """Make ready to run len(orders) epochs."""
