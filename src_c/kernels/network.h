@@ -85,9 +85,8 @@ typedef struct {
 static network_scratch_parts scratch_parts(const network *w, int64_t most_rows, char *scratch, int64_t *bytes) {
     const rows_layout r = layout_of(smaller(most_rows, group_rows(w)));
     const int64_t rows = r.lanes * r.panels, features = feature_count(w) * rows, wide = (widest(w) + 1) * rows;
-    const int64_t sizes[] = {features, features,     wide,
-                             wide,     wide / r.panels, TILE_COLUMNS,
-                             TILE_COLUMNS, r.lanes == 1 ? 0 : PACKED_A};
+    const int64_t sizes[] = {features,        features,     wide,         wide,
+                             wide / r.panels, TILE_COLUMNS, TILE_COLUMNS, r.lanes == 1 ? 0 : PACKED_A};
     real *parts[8];
     int64_t offset = 0;
     for (int i = 0; i < 8; i++) {
@@ -182,10 +181,10 @@ static void forward_products(const group *g, int64_t l) {
     for (int64_t p = 0; p < g->panels; p++) fill_ones(z + p * size + n * lanes, lanes);
 }
 
-static void activate(const group *g, int64_t l, int training) {
+static void activate(const group *g, int64_t l) {
     const layer *of = g->w->layers + l;
     const int64_t lanes = g->block.lanes, n = of->n_outputs * lanes, size = panel_size(g->w, l + 1, g->block);
-    const int dropped = training && of->dropout > 0;
+    const int dropped = g->data->drops && of->dropout > 0;
     real *a = group_inputs(g, l + 1), *slope = group_slopes(g, l + 1);
     for (int64_t p = 0; p < g->panels; p++, a += size, slope += size) {
         if (l == g->w->n_layers - 1 && g->w->softmax) {
@@ -204,19 +203,19 @@ static void activate(const group *g, int64_t l, int training) {
 }
 
 /* All layers, but for the output activation. */
-static void forward_group(const group *g, int training) {
+static void forward_group(const group *g) {
     gather_inputs(g);
     for (int64_t l = 0; l < g->w->n_layers; l++) {
         forward_products(g, l);
-        if (l < g->w->n_layers - 1) activate(g, l, training);
+        if (l < g->w->n_layers - 1) activate(g, l);
     }
 }
 
 /* delta *= f' of the layer whose outputs are the inputs of layer l. */
-static void multiply_by_slope(const group *g, int64_t l, real *delta, int training) {
+static void multiply_by_slope(const group *g, int64_t l, real *delta) {
     const layer *of = g->w->layers + l - 1;
     const int64_t n = of->n_outputs * g->block.lanes, size = panel_size(g->w, l, g->block);
-    const int dropped = training && of->dropout > 0;
+    const int dropped = g->data->drops && of->dropout > 0;
     const real *a = group_inputs(g, l), *slope = group_slopes(g, l);
     for (int64_t p = 0; p < g->panels; p++, a += size, slope += size)
         activation_backward(dropped ? FASTNN_SIN : of->activation, delta + p * n, a, slope, n);
@@ -227,7 +226,7 @@ static void output_delta(const group *g, double *row_losses) {
     const network *w = g->w;
     const int64_t lanes = g->block.lanes, k = last_layer(w)->n_outputs, size = panel_size(w, w->n_layers, g->block);
     const network_scratch_parts *s = g->s;
-    if (!is_fused(w->loss)) activate(g, w->n_layers - 1, 1);
+    if (!is_fused(w->loss)) activate(g, w->n_layers - 1);
     for (int64_t p = 0; p < g->panels; p++) {
         const int64_t first = g->first + p * lanes, rows = rows_in_panel(g, p);
         real *output = group_inputs(g, w->n_layers) + p * size;
@@ -242,7 +241,7 @@ static void output_delta(const group *g, double *row_losses) {
                       (loss_panel){output, s->targets, scaled, s->delta + p * k * lanes, s->losses}, k, lanes);
         for (int64_t i = 0; i < rows; i++) row_losses[p * lanes + i] = (double)s->losses[i] * (double)s->weights[i];
     }
-    if (!is_fused(w->loss)) multiply_by_slope(g, w->n_layers, s->delta, 1);
+    if (!is_fused(w->loss)) multiply_by_slope(g, w->n_layers, s->delta);
 }
 
 /* The deltas of the layer before: other = W_l delta, times the slope. */
@@ -257,7 +256,7 @@ static void backpropagate_group(const group *g, double *row_losses) {
     const network *w = g->w;
     const int64_t lanes = g->block.lanes;
     real *delta = g->s->delta, *other = g->s->other;
-    forward_group(g, 1);
+    forward_group(g);
     output_delta(g, row_losses);
     for (int64_t l = w->n_layers - 1; l >= 0; l--) {
         const int64_t n = w->layers[l].n_outputs;
@@ -267,7 +266,7 @@ static void backpropagate_group(const group *g, double *row_losses) {
                             rows_in_panel(g, p));
         if (l == 0) break;
         backward_products(g, l, delta, other);
-        multiply_by_slope(g, l, other, 1);
+        multiply_by_slope(g, l, other);
         real *const swapped = delta;
         delta = other;
         other = swapped;
@@ -282,7 +281,7 @@ static void network_backpropagate(const network *w, const void *parameters, cons
     const rows_layout r = layout_of(block_rows);
     for (int64_t i = first, step = group_rows(w); i < last; i += step) {
         const int64_t rows = smaller(last - i, step);
-        const group g = {w,          parameters, data, r, workspace, i / r.lanes, (rows + r.lanes - 1) / r.lanes,
+        const group g = {w,         parameters, data, r, workspace, i / r.lanes, (rows + r.lanes - 1) / r.lanes,
                          block + i, rows,       &s};
         backpropagate_group(&g, row_losses + i);
     }
@@ -337,10 +336,10 @@ static void network_forward(const network *w, const void *parameters, const batc
     const int64_t k = last_layer(w)->n_outputs;
     for (int64_t i = first, step = group_rows(w); i < last; i += step) {
         const group g = scratch_group(w, parameters, data, i, smaller(last - i, step), &s);
-        forward_group(&g, 0);
+        forward_group(&g);
         if (row_losses) output_delta(&g, row_losses + i - first);
         if (!output) continue;
-        if (!row_losses || is_fused(w->loss)) activate(&g, w->n_layers - 1, 0);
+        if (!row_losses || is_fused(w->loss)) activate(&g, w->n_layers - 1);
         for (int64_t p = 0; p < g.panels; p++)
             scatter_panel((real *)output + (i - first + p * g.block.lanes) * k, k,
                           group_inputs(&g, w->n_layers) + p * panel_size(w, w->n_layers, g.block), g.block.lanes, k,
@@ -352,16 +351,16 @@ static void network_forward(const network *w, const void *parameters, const batc
 static void output_slope(const group *g, int64_t j) {
     const network *w = g->w;
     const int64_t lanes = g->block.lanes, k = last_layer(w)->n_outputs, size = panel_size(w, w->n_layers, g->block);
-    activate(g, w->n_layers - 1, 0);
+    activate(g, w->n_layers - 1);
     for (int64_t p = 0; p < g->panels; p++) {
         const real *a = group_inputs(g, w->n_layers) + p * size;
         real *delta = g->s->delta + p * k * lanes;
         for (int64_t m = 0; m < k; m++)
             for (int64_t i = 0; i < lanes; i++)
-                delta[m * lanes + i] = !w->softmax ? (real)(m == j)
-                                                   : a[j * lanes + i] * ((real)(m == j) - a[m * lanes + i]);
+                delta[m * lanes + i] =
+                    !w->softmax ? (real)(m == j) : a[j * lanes + i] * ((real)(m == j) - a[m * lanes + i]);
     }
-    if (!w->softmax) multiply_by_slope(g, w->n_layers, g->s->delta, 0);
+    if (!w->softmax) multiply_by_slope(g, w->n_layers, g->s->delta);
 }
 
 static void network_input_gradient(const network *w, const void *parameters, const batch *data, int64_t first,
@@ -372,14 +371,14 @@ static void network_input_gradient(const network *w, const void *parameters, con
         double row_losses[64];
         const group g = scratch_group(w, parameters, data, i, smaller(last - i, step), &s);
         real *delta = s.delta, *other = s.other;
-        forward_group(&g, 0);
+        forward_group(&g);
         if (output >= 0)
             output_slope(&g, output);
         else
             output_delta(&g, row_losses);
         for (int64_t l = w->n_layers - 1; l >= 0; l--) {
             backward_products(&g, l, delta, other);
-            if (l > 0) multiply_by_slope(&g, l, other, 0);
+            if (l > 0) multiply_by_slope(&g, l, other);
             real *const swapped = delta;
             delta = other;
             other = swapped;
