@@ -1,8 +1,8 @@
 """What the machine allows a training step: the sum of what its products, activations and optimizer take at their best.
 
 Products run at the peak of multiply-adds; the optimizer moves its bytes at the speed of a copy in as much memory;
-activations take what fastnn's kernels for them take, but for those that are an instruction on a tile in registers and
-take nothing. All of it is measured in the same rounds as the contenders.
+activations take what fastnn's kernels for them take, but those that are an instruction on a tile in registers take
+nothing. All of it is measured in the same rounds as the contenders; two threads halve it.
 """
 
 import harness
@@ -25,7 +25,7 @@ def of(workload, threads):
     n_bytes = workload.n_parameters * bits // 8
     parts = {
         "products": {"peak": workload.flops / threads},
-        "optimizer": {"copy": passes * n_bytes},
+        "optimizer": {"copy": passes * n_bytes / threads},
         "activations": {
             name: elements / threads for name, elements in workload.activations.items() if name not in FREE
         },

@@ -1,5 +1,7 @@
 """PyTorch and JAX as ways to train a workload's network; rivals_mlp.py says what is asked of them."""
 
+import os
+import shutil
 from importlib import metadata
 
 import numpy as np
@@ -81,14 +83,22 @@ class TorchMLP(Rival):
 
 
 class TorchCompiledMLP(TorchMLP):
-    """PyTorch's loop with the loss and its gradient compiled, which needs a C++ compiler."""
+    """PyTorch's loop with the loss and its gradient compiled.
+
+    Raises NotImplementedError where that cannot be, for want of a C++ compiler or because PyTorch says so.
+    """
 
     name = "PyTorch compiled"
 
     def objective(self, module, loss):
         """Return the function from inputs and targets to the loss, compiled at its first call."""
         self.torch.compiler.reset()  # it would count another workload's program as the same function compiled anew
-        return self.torch.compile(super().objective(module, loss), dynamic=False)
+        if not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
+            raise NotImplementedError("torch.compile needs a C++ compiler")
+        try:
+            return self.torch.compile(super().objective(module, loss), dynamic=False)
+        except RuntimeError as error:
+            raise NotImplementedError(str(error)) from error
 
 
 class JaxMLP(Rival):

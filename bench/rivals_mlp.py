@@ -1,8 +1,8 @@
 """Ways to train a workload's network, each a class with a name, a version, `prepare()`, `reset()` and `run()`.
 
 All train on the same rows from the same weights. `prepare(orders)` makes ready to run len(orders) epochs, whose rows
-come in these orders; who shuffles by himself does so instead, unless `exact` asks for just the one order. `run()` is
-what is timed, `parameters`, a flat block laid out as fastnn's, is what is compared before that.
+come in these orders; whoever shuffles does that instead, unless `exact` asks for just the one order. `run()` is what
+is timed; `parameters`, a flat block laid out as fastnn's, is what is compared before that.
 """
 
 import math
