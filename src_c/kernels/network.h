@@ -83,7 +83,7 @@ typedef struct {
 } network_scratch_parts;
 
 static network_scratch_parts scratch_parts(const network *w, int64_t most_rows, char *scratch, int64_t *bytes) {
-    const rows_layout r = layout_of(smaller(most_rows, group_rows(w)));
+    const rows_layout r = layout_of(most_rows > 0 ? smaller(most_rows, group_rows(w)) : 1);
     const int64_t rows = r.lanes * r.panels, features = feature_count(w) * rows, wide = (widest(w) + 1) * rows;
     const int64_t sizes[] = {features,        features,     wide,         wide,
                              wide / r.panels, TILE_COLUMNS, TILE_COLUMNS, r.lanes == 1 ? 0 : PACKED_A};
@@ -158,14 +158,19 @@ static void gather_inputs(const group *g) {
 }
 
 /* c (panels, m, lanes) = a (m, k) b (panels, k, lanes), with so many elements from panel to panel */
-static void panels_times(const group *g, real *c, int64_t c_panel, matrix a, const real *b, int64_t b_panel, int64_t m,
-                         int64_t k, int copies) {
-    const int64_t lanes = g->block.lanes;
-    if (lanes == 1)
+static void panels_times(const group *g, real *c, int64_t c_panel, matrix a, const real *b, int64_t b_panel, epilogue e,
+                         int64_t m, int64_t k, int copies) {
+    if (g->block.lanes == 1)
         row_product(c, b, 1, (matrix){a.at, a.column, a.row, 0, 0}, 0, m, k);
     else
-        panels_product((target){c, lanes, 1}, c_panel, a, b, b_panel, m, rounded_up(g->rows, VLEN), k, copies,
-                       g->s->packed);
+        panels_product(c, c_panel, a, b, b_panel, e, m, rounded_up(g->rows, VLEN), k, copies, g->s->packed);
+}
+
+/* Whether the hidden layer's activation is taken in the products' epilogues. */
+static int in_epilogue(const group *g, int64_t l) {
+    const layer *of = g->w->layers + l;
+    const int dropped = g->data->drops && of->dropout > 0;
+    return of->activation == FASTNN_RELU && !dropped && l < g->w->n_layers - 1 && g->block.lanes > 1;
 }
 
 /* Layer l's z, and below it the ones for the next layer's biases. */
@@ -177,7 +182,8 @@ static void forward_products(const group *g, int64_t l) {
     const int copies = g->panels >= FEW_PANELS && k * n * (int64_t)sizeof(real) > NEAR_BYTES;
     real *z = group_inputs(g, l + 1);
     panels_times(g, z, size, transposed(g->parameters + of->weights, n), group_inputs(g, l),
-                 panel_size(g->w, l, g->block), n, k, copies);
+                 panel_size(g->w, l, g->block), (epilogue){in_epilogue(g, l) ? RELU : NO_EPILOGUE, NULL, 0}, n, k,
+                 copies);
     for (int64_t p = 0; p < g->panels; p++) fill_ones(z + p * size + n * lanes, lanes);
 }
 
@@ -207,7 +213,7 @@ static void forward_group(const group *g) {
     gather_inputs(g);
     for (int64_t l = 0; l < g->w->n_layers; l++) {
         forward_products(g, l);
-        if (l < g->w->n_layers - 1) activate(g, l);
+        if (l < g->w->n_layers - 1 && !in_epilogue(g, l)) activate(g, l);
     }
 }
 
@@ -244,12 +250,16 @@ static void output_delta(const group *g, double *row_losses) {
     if (!is_fused(w->loss)) multiply_by_slope(g, w->n_layers, s->delta);
 }
 
-/* The deltas of the layer before: other = W_l delta, times the slope. */
+/* The deltas of the layer before: other = W_l delta, times the slope; for the first layer the inputs' gradient. */
 static void backward_products(const group *g, int64_t l, const real *delta, real *other) {
     const layer *of = g->w->layers + l;
     const int64_t lanes = g->block.lanes, m = of->n_inputs, k = of->n_outputs;
-    panels_times(g, other, m * lanes, row_major(g->parameters + of->weights, k), delta, k * lanes, m, k,
+    epilogue e = {NO_EPILOGUE, NULL, 0};
+    if (l > 0 && in_epilogue(g, l - 1))
+        e = (epilogue){RELU_BACKWARD, group_inputs(g, l), panel_size(g->w, l, g->block)};
+    panels_times(g, other, m * lanes, row_major(g->parameters + of->weights, k), delta, k * lanes, e, m, k,
                  packs_a(m, g->rows, k));
+    if (l > 0 && !in_epilogue(g, l - 1)) multiply_by_slope(g, l, other);
 }
 
 static void backpropagate_group(const group *g, double *row_losses) {
@@ -266,7 +276,6 @@ static void backpropagate_group(const group *g, double *row_losses) {
                             rows_in_panel(g, p));
         if (l == 0) break;
         backward_products(g, l, delta, other);
-        multiply_by_slope(g, l, other);
         real *const swapped = delta;
         delta = other;
         other = swapped;
@@ -307,7 +316,7 @@ static void network_gradient(const network *w, void *gradient, int64_t block_row
         if (i < end)
             block_product((target){(real *)gradient + of->weights + i * n, n, 1}, TILE_COLUMNS,
                           (matrix){inputs + i * r.lanes, r.lanes, 1, r.lanes, jump}, deltas, rows * TILE_COLUMNS,
-                          block_rows, accumulate, end - i, n, NULL);
+                          accumulate, (epilogue){NO_EPILOGUE, NULL, 0}, end - i, n, block_rows, NULL);
     }
 }
 
@@ -378,7 +387,6 @@ static void network_input_gradient(const network *w, const void *parameters, con
             output_delta(&g, row_losses);
         for (int64_t l = w->n_layers - 1; l >= 0; l--) {
             backward_products(&g, l, delta, other);
-            if (l > 0) multiply_by_slope(&g, l, other);
             real *const swapped = delta;
             delta = other;
             other = swapped;
