@@ -256,7 +256,7 @@ def fit(
     """Train for as many epochs as there are orders, the permutations in which the rows come.
 
     learning_rate: a number, or one an epoch. masks: a function from (epoch, rows) to the batch's masks. validation: the
-    arguments (x, y) or (x, y, w) of another objective, taken after each epoch. patience: after so many epochs
+    arguments (x, y) or (x, y, w) of another objective, taken after each epoch. patience: after more epochs than that
     without a lower loss (of the validation, if there is one) stop, and go back to the parameters of the best epoch.
     """
     result = Fit(parameters.copy())
@@ -276,7 +276,7 @@ def fit(
             result.validation_loss.append(objective(network, result.parameters, *validation))
         if monitored[-1] < min(monitored[:-1], default=np.inf):
             result.best_epoch, best = epoch, result.parameters.copy()
-        elif patience is not None and epoch - result.best_epoch >= patience:
+        elif patience is not None and epoch - result.best_epoch > patience:
             result.parameters = best
             break
     return result
