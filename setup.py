@@ -61,6 +61,8 @@ class BuildExtensions(build_ext):
             extension.extra_link_args = ["-fsanitize=address,undefined"]
         if extension.name == "fastnn._kernels":
             extension.extra_objects = self.compile_kernels()
+        elif extension.name == "fastnn._engine":
+            extension.extra_objects = self.compile_loops()
         super().build_extension(extension)
 
     @property
@@ -99,6 +101,11 @@ class BuildExtensions(build_ext):
         with ThreadPoolExecutor(self.parallel) as pool:
             return [object_ for objects in pool.map(lambda job: self.compile(*job), jobs) for object_ in objects]
 
+    def compile_loops(self) -> list[str]:
+        """Compile what drives the kernels, for the platform's baseline."""
+        objects = [self.compile(f"src_c/{name}.c", name, [], []) for name in ("team", "train", "fit")]
+        return [object_ for each in objects for object_ in each]
+
     def emulated_instruction_sets(self) -> list[str]:
         """Name what SIMDe has to stand in for on this machine."""
         if target_machine() != "x86_64":
@@ -134,7 +141,7 @@ class BuildExtensions(build_ext):
 
 extensions = [
     Extension(f"fastnn.{name}", [f"fastnn/{name}.pyx"], include_dirs=["src_c"], depends=C_SOURCES)
-    for name in ("_kernels", "_engine")
+    for name in ("_kernels", "_two_layer", "_engine")
 ]
 
 setup(

@@ -1,5 +1,6 @@
 """Dense neural networks on a CPU, at the speed of the machine."""
 
+import importlib
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -18,9 +19,35 @@ from fastnn.network import NeuralNetwork
 
 if TYPE_CHECKING:
     from fastnn.config import show_config
+    from fastnn.early_stopping import EarlyStopping
+    from fastnn.losses import Huber, Quantile
+    from fastnn.optimizers import SGD, Adam, AdamW, RMSProp
+    from fastnn.schedules import (
+        Constant,
+        CosineDecay,
+        ExponentialDecay,
+        InverseScaling,
+        ReduceOnPlateau,
+        StepDecay,
+        WarmUp,
+    )
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - sorted as sorted() sorts
+    "Adam",
+    "AdamW",
+    "Constant",
+    "CosineDecay",
+    "EarlyStopping",
+    "ExponentialDecay",
+    "Huber",
+    "InverseScaling",
     "NeuralNetwork",
+    "Quantile",
+    "RMSProp",
+    "ReduceOnPlateau",
+    "SGD",
+    "StepDecay",
+    "WarmUp",
     "available_isas",
     "isa",
     "matmul",
@@ -30,12 +57,31 @@ __all__ = [
 ]
 
 
+# What a program need not have at once, by the module that has it.
+_LAZY = {
+    "config": ("show_config",),
+    "early_stopping": ("EarlyStopping",),
+    "losses": ("Huber", "Quantile"),
+    "optimizers": ("SGD", "RMSProp", "Adam", "AdamW"),
+    "schedules": (
+        "Constant",
+        "StepDecay",
+        "ExponentialDecay",
+        "InverseScaling",
+        "CosineDecay",
+        "WarmUp",
+        "ReduceOnPlateau",
+    ),
+}
+
+
 def __getattr__(name: str) -> object:
     """Import what is seldom used on first use (PEP 562)."""
-    if name == "show_config":
-        from fastnn.config import show_config
-
-        return show_config
+    for module, names in _LAZY.items():
+        if name in names:
+            value = getattr(importlib.import_module(f"fastnn.{module}"), name)
+            globals()[name] = value
+            return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

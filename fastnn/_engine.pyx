@@ -1,276 +1,408 @@
 """A network's memory and its loops, which run without the GIL.
 
-Python checks and converts; here arrays are of the right dtype, shape and order already.
+Python checks and converts; what comes here has the right dtype, shape and meaning already. Words become numbers here, as
+src_c/fastnn.h counts them.
 """
 
 import numpy as np
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free
 
-from fastnn._kernels cimport (Workspace, active_table, fastnn_kernels, fastnn_two_layer, two_layer_of)
+from fastnn._kernels cimport (
+    FASTNN_ADAM,
+    FASTNN_FINISHED,
+    FASTNN_MOMENTUM,
+    FASTNN_NESTEROV,
+    FASTNN_NOT_FINITE,
+    FASTNN_OUT_OF_TIME,
+    FASTNN_PREDICTION_ROWS,
+    FASTNN_RMSPROP,
+    FASTNN_RUNNING,
+    FASTNN_SGD,
+    FASTNN_STOPPED_EARLY,
+    Workspace,
+    active_table,
+    fastnn_batch,
+    fastnn_fit,
+    fastnn_fit_for,
+    fastnn_kernels,
+    fastnn_layer,
+    fastnn_loss_and_gradient,
+    fastnn_network,
+    fastnn_predict,
+    fastnn_prediction,
+    fastnn_row_scale,
+    fastnn_seconds,
+    fastnn_table_view,
+    fastnn_training,
+)
+
+ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "sin", "exp")
+LOSSES = ("sse", "mse", "mae", "huber", "quantile", "poisson", "binary_cross_entropy", "cross_entropy")
+ELEMENT_TYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+OPTIMIZERS = {"sgd": FASTNN_SGD, "momentum": FASTNN_MOMENTUM, "nesterov": FASTNN_NESTEROV, "rmsprop": FASTNN_RMSPROP,
+              "adam": FASTNN_ADAM}
 
 cdef enum:
-    # Multiply-adds in one iteration below which releasing the GIL costs more than it gives.
-    SMALL_COST = 4096
-    # Multiply-adds between two looks for Ctrl-C: some milliseconds, even for scalar code.
-    UNINTERRUPTED = 2_000_000
-    # What one sigmoid costs, in multiply-adds.
-    SIGMOID = 30
-    # Rows of the hidden layer that predict keeps at a time, and the least that train does between two looks.
-    BLOCK_ROWS = 1024
+    INTERRUPTED = 100
+
+REASONS = {FASTNN_FINISHED: "finished", FASTNN_STOPPED_EARLY: "early_stopping", FASTNN_OUT_OF_TIME: "max_time",
+           FASTNN_NOT_FINITE: "not_finite", INTERRUPTED: "interrupt"}
+
+cdef double UNINTERRUPTED = 0.02  # seconds between two looks for Ctrl-C
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    /* numpy/random/bitgen.h, which is public and stable */
+    typedef struct {
+        void *state;
+        uint64_t (*next_uint64)(void *state);
+        uint32_t (*next_uint32)(void *state);
+        double (*next_double)(void *state);
+        uint64_t (*next_raw)(void *state);
+    } fastnn_bit_generator;
+    """
+    ctypedef struct fastnn_bit_generator:
+        void *state
+        uint64_t (*next_uint64)(void *state) noexcept nogil
 
 
-cdef class TwoLayer:
-    """The book's network: its arrays, described to the kernels by raw pointers and by sizes that are taken once.
+cdef int64_t address(object array) except? -1:
+    """Of the first element; of any address where there is none."""
+    return array.__array_interface__["data"][0]
 
-    `parameters` is one block, the weights are views into it. What is handed out are views too, made anew each time:
-    their elements may be edited at any time, but whoever resizes or reshapes one has changed nothing here.
+
+cdef fastnn_table_view view_of(object array) except *:
+    """A two-dimensional array of one of ELEMENT_TYPES as the kernels read it. The caller keeps the array alive."""
+    cdef fastnn_table_view view
+    view.data = <const void *> <uintptr_t> address(array)
+    view.row_stride, view.column_stride = array.strides
+    view.columns = array.shape[1]
+    view.type = ELEMENT_TYPES.index(array.dtype.name)
+    return view
+
+
+cdef class Rows:
+    """Inputs x (n, d) and, if any, targets y (n, k), or class numbers (n, 1), and weights (n, 1) of float64."""
+
+    cdef readonly object x, y, weights
+    cdef fastnn_batch batch
+
+    def __init__(self, x, y=None, weights=None, bint labels=False):
+        self.x, self.y, self.weights = x, y, weights
+        self.batch.rows = x.shape[0]
+        self.batch.x = view_of(x)
+        if y is not None:
+            self.batch.y = view_of(y)
+        if weights is not None:
+            self.batch.weights = view_of(weights)
+        self.batch.labels = labels
+        self.batch.scale = 1
+
+
+cdef class Optimizer:
+    """The kind of step, its constants, and its state for one network: the moments and the powers of the betas."""
+
+    cdef readonly str kind
+    cdef readonly object first, second
+    cdef double beta_1, beta_2, epsilon, weight_decay, clip_norm
+    cdef public double beta_1_power, beta_2_power
+
+    def __init__(self, str kind, object parameters, *, double beta_1=0, double beta_2=0, double epsilon=0,
+                 double weight_decay=0, double clip_norm=0):
+        self.kind = kind
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self.weight_decay, self.clip_norm = weight_decay, clip_norm
+        self.beta_1_power = self.beta_2_power = 1
+        self.first = np.zeros_like(parameters) if kind in ("momentum", "nesterov", "adam") else None
+        self.second = np.zeros_like(parameters) if kind in ("rmsprop", "adam") else None
+
+
+cdef class Watch:
+    """What a fit looks at after each epoch: the loss of other rows, if any, and whether to stop.
+
+    It goes on from one call of `Network.fit` to the next, which may do an epoch each; epochs count from the first.
     """
 
-    cdef object x, targets, parameters, first_weights, second_weights, hidden, outputs
-    cdef readonly object dtype
-    cdef fastnn_two_layer network
-    cdef Workspace workspace
+    cdef Rows rows
+    cdef bint stops, on_validation
+    cdef int64_t patience, bad_epochs
+    cdef double min_delta, best_loss, lowest_loss
+    cdef readonly int64_t epoch, best_epoch
+    cdef readonly object best_parameters
+
+    def __init__(self, Rows rows=None, *, bint stops=False, bint on_validation=True, int64_t patience=0,
+                 double min_delta=0, object kept=None):
+        self.rows, self.stops, self.on_validation = rows, stops, on_validation
+        self.patience, self.min_delta = patience, min_delta
+        self.best_loss = self.lowest_loss = np.inf
+        self.bad_epochs = self.epoch = 0
+        self.best_epoch = -1
+        self.best_parameters = kept
+
+
+cdef class Network:
+    """The parameters of a network, one flat block, and what is done with them.
+
+    One thread may change the network, or any number read it; another gets an error.
+    """
+
+    cdef fastnn_network network
+    cdef fastnn_layer *layers
+    cdef readonly object parameters
+    cdef object gradient, previous
+    cdef Workspace workspace, scratch, row_losses, order
     cdef int bits
-    cdef int64_t cost
-    # One thread may change the network, or any number read it.
     cdef bint busy
     cdef int readers
-    cdef bint paired, has_layer1, has_output
+    cdef readonly object dtype
 
-    def __cinit__(self, x, y, n_hidden, double learning_rate):
-        n_inputs, n_outputs = x.shape[1], y.shape[1]
-        self.dtype = x.dtype
-        self.bits = 8 * x.dtype.itemsize
-        self.workspace = Workspace()
-        self.parameters = np.zeros((n_inputs + n_outputs) * n_hidden, x.dtype)
-        self.first_weights = self.parameters[:n_inputs * n_hidden].reshape(n_inputs, n_hidden)
-        self.second_weights = self.parameters[n_inputs * n_hidden:].reshape(n_hidden, n_outputs)
-        self.network.learning_rate = learning_rate
-        self.replace(x, y)
+    def __cinit__(self, layer_sizes, activations, str loss, double loss_parameter, bint bias, double l2, double dropout,
+                  dtype):
+        cdef int64_t i, n_layers = len(layer_sizes) - 1, offset = 0, features = 0
+        self.dtype = dtype
+        self.bits = 8 * dtype.itemsize
+        self.layers = <fastnn_layer *> calloc(n_layers, sizeof(fastnn_layer))
+        if self.layers == NULL:
+            raise MemoryError(f"cannot allocate {n_layers} layers")
+        for i in range(n_layers):
+            self.layers[i].n_inputs, self.layers[i].n_outputs = layer_sizes[i], layer_sizes[i + 1]
+            self.layers[i].weights, self.layers[i].features, self.layers[i].bias = offset, features, bias
+            softmax = activations[i] == "softmax"
+            self.layers[i].activation = 0 if softmax else ACTIVATIONS.index(activations[i])
+            self.layers[i].dropout = dropout if i < n_layers - 1 else 0
+            offset += (self.layers[i].n_inputs + bias) * self.layers[i].n_outputs
+            features += self.layers[i].n_inputs + 1
+        self.network.n_layers, self.network.layers, self.network.n_parameters = n_layers, self.layers, offset
+        self.network.loss, self.network.loss_parameter = LOSSES.index(loss), loss_parameter
+        self.network.softmax = activations[n_layers - 1] == "softmax"
+        self.network.l2 = l2
+        self.parameters = np.zeros(offset, dtype)
+        self.workspace, self.scratch = Workspace(), Workspace()
+        self.row_losses, self.order = Workspace(), Workspace()
 
-    @property
-    def shape(self):
-        """Numbers of rows, inputs, hidden units and outputs."""
-        return self.network.n_rows, self.network.n_inputs, self.network.n_hidden, self.network.n_outputs
+    def __dealloc__(self):
+        free(self.layers)
 
-    @property
-    def input(self):
-        return self.x.view()
-
-    @input.setter
-    def input(self, x):
-        self.replace(x, self.targets)
-        self.has_layer1 = self.has_output = False
-
-    @property
-    def y(self):
-        return self.targets.view()
-
-    @y.setter
-    def y(self, y):
-        self.replace(self.x, y)
-
-    @property
-    def weights1(self):
-        return self.first_weights.view()
-
-    @property
-    def weights2(self):
-        return self.second_weights.view()
+    def layer_views(self):
+        """Pairs of the weights and the biases, or None, of each layer: views into the parameters."""
+        views = []
+        for i in range(self.network.n_layers):
+            n_inputs, n = self.layers[i].n_inputs, self.layers[i].n_outputs
+            start = self.layers[i].weights
+            middle = start + n_inputs * n
+            biases = self.parameters[middle:middle + n] if self.layers[i].bias else None
+            views.append((self.parameters[start:middle].reshape(n_inputs, n), biases))
+        return views
 
     @property
-    def layer1(self):
-        return self.hidden.view()
+    def n_bytes(self):
+        """Bytes of memory by purpose."""
+        return {
+            "parameters": self.parameters.nbytes,
+            "gradient": 0 if self.gradient is None else self.gradient.nbytes,
+            "last finite parameters": 0 if self.previous is None else self.previous.nbytes,
+            "workspace": self.workspace.n_bytes + self.scratch.n_bytes + self.row_losses.n_bytes,
+            "order of the rows": self.order.n_bytes,
+        }
 
-    @property
-    def output(self):
-        return self.outputs.view()
-
-    @property
-    def has_activations(self):
-        """Whether layer1 and output hold what backward may work on."""
-        return self.has_layer1 and self.has_output
-
-    @property
-    def learning_rate(self):
-        return self.network.learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, double value):
-        self.check_unused()
-        self.network.learning_rate = value
-
-    def overwrite(self, str name not None, values):
-        """Set weights1, weights2, layer1 or output to an array of its shape."""
-        self.check_unused()
-        getattr(self, name)[...] = values
-        self.has_layer1 = self.has_layer1 or name == "layer1"
-        self.has_output = self.has_output or name == "output"
-
-    cdef int replace(self, x, y) except -1:
-        """Take other rows; layer1 and output are made anew if their number changed. On failure all is as before."""
-        self.check_unused()
-        hidden, outputs = self.hidden, self.outputs
-        if hidden is None or x.shape[0] != hidden.shape[0]:
-            hidden = np.zeros((x.shape[0], self.second_weights.shape[0]), self.dtype)
-            outputs = np.zeros((x.shape[0], self.second_weights.shape[1]), self.dtype)
-        paired = y.shape[0] == x.shape[0]
-        # forward does not read y, so anything of the right shape will do until there is a y for these rows.
-        described_y = y if paired else outputs
-        if self.bits == 32:
-            self.network = two_layer_of[float](x, described_y, self.first_weights, self.second_weights, hidden,
-                                               outputs, self.network.learning_rate)
-        else:
-            self.network = two_layer_of[double](x, described_y, self.first_weights, self.second_weights, hidden,
-                                                outputs, self.network.learning_rate)
-        self.x, self.targets, self.hidden, self.outputs, self.paired = x, y, hidden, outputs, paired
-        self.cost = self.network.n_rows * (
-            3 * self.network.n_hidden * (self.network.n_inputs + self.network.n_outputs)
-            + SIGMOID * (self.network.n_hidden + self.network.n_outputs))
-        return 0
-
-    cpdef void check_idle(self) except *:
+    cpdef int check_idle(self) except -1:
         """Raise an error while another thread changes the network."""
         if self.busy:
             raise RuntimeError("the network is in use by another thread; give each thread a network of its own")
+        return 0
 
-    cdef int check_unused(self) except -1:
+    cpdef int check_unused(self) except -1:
         """Raise an error while another thread changes or reads the network."""
         self.check_idle()
         if self.readers:
-            raise RuntimeError("the network is in use by another thread, which predicts; wait for it to end")
+            raise RuntimeError("the network is in use by another thread, which reads it; wait for it to end")
         return 0
 
-    cdef int check_paired(self) except -1:
-        if not self.paired:
-            raise ValueError(f"y must have as many rows as input ({self.x.shape[0]}); got {self.targets.shape[0]}")
+    cdef int prepare(self, fastnn_training *t, Rows rows, int64_t batch_size, int64_t n_threads) except -1:
+        """Describe a training and give it memory."""
+        cdef const fastnn_kernels *table = active_table(self.bits)
+        t.kernels, t.network, t.data = table, &self.network, rows.batch
+        t.batch_size, t.n_threads = batch_size, n_threads
+        t.block_rows = table.network_block_rows(&self.network, batch_size)
+        t.workspace = self.workspace.reserve(table.network_workspace(&self.network, t.block_rows))
+        t.scratch_bytes = table.network_scratch(&self.network)
+        t.scratch = <char *> self.scratch.reserve(t.scratch_bytes * n_threads)
+        t.row_losses = <double *> self.row_losses.reserve(
+            max(t.block_rows, <int64_t> FASTNN_PREDICTION_ROWS) * sizeof(double))
+        t.update.parameters = <void *> <uintptr_t> address(self.parameters)
         return 0
 
-    cdef void *scratch(self, const fastnn_kernels *table) except? NULL:
-        return self.workspace.reserve(table.two_layer_workspace(&self.network))
+    cdef int attach(self, fastnn_training *t, Optimizer optimizer) except -1:
+        """Give the training a gradient, the optimizer's constants and its state."""
+        self.reserve_gradient(t)
+        t.clip_norm = optimizer.clip_norm
+        t.update.optimizer = OPTIMIZERS[optimizer.kind]
+        t.update.beta_1, t.update.beta_2, t.update.epsilon = optimizer.beta_1, optimizer.beta_2, optimizer.epsilon
+        t.update.weight_decay = optimizer.weight_decay
+        t.update.beta_1_power, t.update.beta_2_power = optimizer.beta_1_power, optimizer.beta_2_power
+        t.update.first = NULL if optimizer.first is None else <void *> <uintptr_t> address(optimizer.first)
+        t.update.second = NULL if optimizer.second is None else <void *> <uintptr_t> address(optimizer.second)
+        return 0
 
-    def forward(self):
-        """layer1 and output from input and the weights."""
-        cdef const fastnn_kernels *table = active_table(self.bits)
-        cdef void *scratch
-        self.check_unused()
-        scratch = self.scratch(table)
-        if self.cost <= SMALL_COST:
-            table.two_layer_forward(&self.network, scratch)
-        else:
-            self.busy = True
-            with nogil:
-                table.two_layer_forward(&self.network, scratch)
-            self.busy = False
-        self.has_layer1 = self.has_output = True
+    cdef int reserve_gradient(self, fastnn_training *t) except -1:
+        if self.gradient is None:
+            self.gradient = np.zeros_like(self.parameters)
+        t.gradient = <void *> <uintptr_t> address(self.gradient)
+        t.update.gradient = t.gradient
+        return 0
 
-    def backward(self):
-        """The weights after one update, from layer1 and output as they are."""
-        cdef const fastnn_kernels *table = active_table(self.bits)
-        cdef void *scratch
-        self.check_unused()
-        self.check_paired()
-        if not (self.has_layer1 and self.has_output):
-            raise RuntimeError("backprop() needs the activations of a feedforward(); call that first")
-        scratch = self.scratch(table)
-        if self.cost <= SMALL_COST:
-            table.two_layer_backward(&self.network, scratch)
-        else:
-            self.busy = True
-            with nogil:
-                table.two_layer_backward(&self.network, scratch)
-            self.busy = False
+    cdef int describe_prediction(self, fastnn_prediction *p, Rows rows, const fastnn_training *t) except -1:
+        """A forward pass over some rows with the memory of a training."""
+        p.kernels, p.network, p.parameters, p.data = t.kernels, t.network, t.update.parameters, rows.batch
+        p.output, p.output_row_bytes, p.row_losses = NULL, 0, t.row_losses
+        p.scratch, p.scratch_bytes, p.n_threads = t.scratch, t.scratch_bytes, t.n_threads
+        p.position = 0
+        return 0
 
-    def train(self, int64_t iterations):
-        """Run the iterations and return the loss before each.
+    def fit(self, Rows rows, int64_t batch_size, Optimizer optimizer, const double[::1] learning_rates, bit_generator,
+            bint shuffle, Watch watch, double deadline, int64_t n_threads, double[::1] losses,
+            double[::1] validation_losses, double[::1] seconds):
+        """Train for as many epochs as there are learning rates.
 
-        Ctrl-C stops between two of them; a long one is abandoned, which leaves the weights as the last left them.
+        Writes the loss of each epoch, that of the validation rows, if there are any, and when the epoch ended on the
+        clock of `seconds()`. Returns the number of epochs done and why they ended: "finished", "early_stopping",
+        "max_time", "interrupt" or "not_finite"; in the last case the parameters are those from before the epoch, whose
+        losses are written.
         """
-        cdef int64_t done = 0, chunk, chunk_size = UNINTERRUPTED // self.cost
-        cdef char[::1] losses
+        cdef fastnn_fit f
+        cdef fastnn_bit_generator *generator
+        cdef int state = FASTNN_RUNNING
         self.check_unused()
-        self.check_paired()
-        result = np.empty(iterations, self.dtype)
-        if iterations == 0:
-            return result
-        losses = result.view(np.int8)
-        self.scratch(active_table(self.bits))
         self.busy = True
         try:
-            while done < iterations:
-                chunk = min(max(1, chunk_size), iterations - done)
-                self.train_chunk(&losses[done * (self.bits // 8)], chunk, chunk_size > 0)
-                done += chunk
-                PyErr_CheckSignals()
+            self.prepare(&f.training, rows, batch_size, n_threads)
+            self.attach(&f.training, optimizer)
+            if self.previous is None:
+                self.previous = np.empty_like(self.parameters)
+            f.previous = <void *> <uintptr_t> address(self.previous)
+            f.learning_rates, f.n_epochs = &learning_rates[0], learning_rates.shape[0]
+            f.losses, f.validation_losses, f.seconds = &losses[0], NULL, &seconds[0]
+            f.epoch, f.batch, f.step_seconds, f.deadline = 0, 0, 0, deadline
+            f.order = NULL
+            if shuffle and batch_size < f.training.data.rows:
+                f.order = <int64_t *> self.order.reserve(f.training.data.rows * sizeof(int64_t))
+            generator = <fastnn_bit_generator *> PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
+            f.next_random, f.random_state = generator.next_uint64, generator.state
+            f.validation.data.rows = 0
+            if watch.rows is not None:
+                self.describe_prediction(&f.validation, watch.rows, &f.training)
+                f.validation_losses = &validation_losses[0]
+            self.begin_watch(&f, watch)
+            with bit_generator.lock:
+                while state == FASTNN_RUNNING:
+                    with nogil:
+                        state = fastnn_fit_for(&f, UNINTERRUPTED)
+                    PyErr_CheckSignals()
+        except KeyboardInterrupt:
+            if state == FASTNN_RUNNING:
+                state = INTERRUPTED
         finally:
             self.busy = False
-        return result
+        optimizer.beta_1_power, optimizer.beta_2_power = f.training.update.beta_1_power, f.training.update.beta_2_power
+        self.end_watch(&f, watch)
+        return f.epoch, REASONS[state]
 
-    cdef int train_chunk(self, void *losses, int64_t iterations, bint whole) except -1:
-        """Some iterations, or, unless they are so short as to be done whole, one in blocks of rows."""
-        cdef const fastnn_kernels *table = active_table(self.bits)
-        cdef void *scratch = self.workspace.data
-        cdef int64_t first, n_rows = self.network.n_rows
-        if whole:
-            with nogil:
-                table.two_layer_train(&self.network, losses, iterations, scratch)
-        else:
-            self.has_layer1 = self.has_output = False
-            for first in range(0, n_rows, BLOCK_ROWS):
-                with nogil:
-                    table.two_layer_rows(&self.network, first, min(<int64_t> BLOCK_ROWS, n_rows - first), scratch)
-                PyErr_CheckSignals()
-            with nogil:
-                if self.bits == 32:
-                    (<float *> losses)[0] = <float> self.squared_error(table)
-                else:
-                    (<double *> losses)[0] = self.squared_error(table)
-                table.two_layer_update(&self.network, scratch)
-        self.has_layer1 = self.has_output = True
+    cdef int begin_watch(self, fastnn_fit *f, Watch watch) except -1:
+        f.watches, f.on_validation, f.patience, f.min_delta = (watch.stops, watch.on_validation, watch.patience,
+                                                               watch.min_delta)
+        f.bad_epochs, f.best_loss, f.lowest_loss = watch.bad_epochs, watch.best_loss, watch.lowest_loss
+        f.best_epoch = -1
+        f.best_parameters = NULL
+        if watch.best_parameters is not None:
+            f.best_parameters = <void *> <uintptr_t> address(watch.best_parameters)
         return 0
 
-    cdef double squared_error(self, const fastnn_kernels *table) noexcept nogil:
-        return table.sum_squared_error(self.network.output, self.network.y,
-                                       self.network.n_rows * self.network.n_outputs)
+    cdef int end_watch(self, const fastnn_fit *f, Watch watch) except -1:
+        watch.bad_epochs, watch.best_loss, watch.lowest_loss = f.bad_epochs, f.best_loss, f.lowest_loss
+        if f.best_epoch >= 0:
+            watch.best_epoch = watch.epoch + f.best_epoch
+        watch.epoch += f.epoch
+        return 0
 
-    def predict(self, x):
-        """The output for other rows, which leaves layer1 and output alone."""
+    def predict(self, Rows rows, out, int64_t n_threads):
+        """The outputs (n, k) into `out`, a C-ordered array of the network's dtype."""
+        self.run_prediction(rows, out, n_threads)
+
+    def loss(self, Rows rows, int64_t n_threads):
+        """The objective of some rows."""
+        return self.run_prediction(rows, None, n_threads)
+
+    cdef double run_prediction(self, Rows rows, object out, int64_t n_threads) except *:
         cdef const fastnn_kernels *table = active_table(self.bits)
-        cdef fastnn_two_layer network = self.network
-        cdef int64_t n_rows = x.shape[0], size = self.bits // 8, first = 0
-        cdef int64_t n_kept = min(n_rows, <int64_t> BLOCK_ROWS)
-        cdef Workspace hidden = Workspace(), scratch = Workspace()
-        cdef const char[::1] rows
-        cdef char[::1] predictions
+        cdef fastnn_prediction p
+        cdef Workspace scratch = Workspace(), row_losses = Workspace()
+        cdef bint done = rows.batch.rows == 0
         self.check_idle()
-        result = np.empty((n_rows, network.n_outputs), self.dtype)
-        if n_rows == 0:
-            return result
-        rows = x.reshape(-1).view(np.int8)
-        predictions = result.reshape(-1).view(np.int8)
-        network.n_rows = n_kept
-        network.layer1 = hidden.reserve(n_kept * network.n_hidden * size)
-        scratch.reserve(table.two_layer_workspace(&network))
+        p.kernels, p.network, p.data = table, &self.network, rows.batch
+        p.parameters = <const void *> <uintptr_t> address(self.parameters)
+        p.scratch_bytes, p.n_threads, p.position = table.network_scratch(&self.network), n_threads, 0
+        p.scratch = <char *> scratch.reserve(p.scratch_bytes * n_threads)
+        p.output = p.row_losses = NULL
+        p.loss = 0
+        if out is None:
+            p.row_losses = <double *> row_losses.reserve(FASTNN_PREDICTION_ROWS * sizeof(double))
+        else:
+            p.output = <char *> <uintptr_t> address(out)
+            p.output_row_bytes = out.shape[1] * out.itemsize
         self.readers += 1
-        with nogil:
-            while first < n_rows:
-                network.n_rows = min(<int64_t> BLOCK_ROWS, n_rows - first)
-                network.x = &rows[first * network.n_inputs * size]
-                network.output = &predictions[first * network.n_outputs * size]
-                table.two_layer_forward(&network, scratch.data)
-                first += network.n_rows
-        self.readers -= 1
-        return result
+        try:
+            while not done:
+                with nogil:
+                    done = fastnn_predict(&p, UNINTERRUPTED)
+                PyErr_CheckSignals()
+        finally:
+            self.readers -= 1
+        return p.loss
 
-    def loss(self):
-        """Sum of squared errors of output."""
+    def loss_and_gradient(self, Rows rows, int64_t n_threads):
+        """The objective of some rows as one batch, and its gradient in a new array."""
+        cdef fastnn_training t
         cdef double loss
+        self.check_unused()
+        self.busy = True
+        try:
+            self.prepare(&t, rows, rows.batch.rows, n_threads)
+            self.reserve_gradient(&t)
+            with nogil:
+                loss = fastnn_loss_and_gradient(&t)
+            return loss, self.gradient.copy()
+        finally:
+            self.busy = False
+
+    def input_gradient(self, Rows rows, int64_t output, out):
+        """The derivative of the loss, or where output >= 0 of that output, by each input: into `out` (n, d)."""
+        cdef const fastnn_kernels *table = active_table(self.bits)
+        cdef Workspace scratch = Workspace()
+        cdef void *room = scratch.reserve(table.network_scratch(&self.network))
+        cdef const void *parameters = <const void *> <uintptr_t> address(self.parameters)
+        cdef char *to = <char *> <uintptr_t> address(out)
+        cdef fastnn_batch batch = rows.batch
+        cdef int64_t first = 0, last, row_stride = out.strides[0] // out.itemsize, row_bytes = out.strides[0]
         self.check_idle()
-        self.check_paired()
+        batch.scale = fastnn_row_scale(&self.network, &batch)
         self.readers += 1
-        with nogil:
-            loss = self.squared_error(active_table(self.bits))
-        self.readers -= 1
-        return loss
+        try:
+            while first < batch.rows:
+                last = min(batch.rows, first + <int64_t> FASTNN_PREDICTION_ROWS)
+                with nogil:
+                    table.network_input_gradient(&self.network, parameters, &batch, first, last, output,
+                                                 to + first * row_bytes, row_stride, room)
+                first = last
+                PyErr_CheckSignals()
+        finally:
+            self.readers -= 1
+
+
+def seconds():
+    """Now, on the clock that fit writes."""
+    return fastnn_seconds()

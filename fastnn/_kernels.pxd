@@ -1,6 +1,6 @@
 """The whole boundary to C: what src_c/fastnn.h declares, and what another Cython module needs to call it."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 ctypedef fused floating:
     float
@@ -9,6 +9,11 @@ ctypedef fused floating:
 
 cdef extern from "fastnn.h" nogil:
     int FASTNN_ALIGNMENT
+
+    int FASTNN_IDENTITY, FASTNN_SIGMOID, FASTNN_TANH, FASTNN_RELU, FASTNN_LEAKY_RELU, FASTNN_ELU, FASTNN_SOFTPLUS
+    int FASTNN_GELU, FASTNN_SILU, FASTNN_SIN, FASTNN_EXP, FASTNN_ACTIVATIONS
+
+    int fastnn_needs_slope(int activation) noexcept
 
     ctypedef struct fastnn_matrix:
         const void *data
@@ -24,12 +29,54 @@ cdef extern from "fastnn.h" nogil:
         void *output
         double learning_rate
 
+    int FASTNN_FLOAT32, FASTNN_FLOAT64
+
+    ctypedef struct fastnn_table_view:
+        const void *data
+        int64_t row_stride, column_stride, columns
+        int type
+
+    ctypedef struct fastnn_layer:
+        int64_t n_inputs, n_outputs, weights, features
+        int activation, bias
+        double dropout
+
+    ctypedef struct fastnn_network:
+        int64_t n_layers
+        const fastnn_layer *layers
+        int64_t n_parameters
+        int loss, softmax
+        double loss_parameter, l2
+
+    ctypedef struct fastnn_batch:
+        fastnn_table_view x, y, weights
+        int labels
+        const int64_t *order
+        int64_t rows
+        double scale
+        uint64_t dropout_key
+
+    int FASTNN_SGD, FASTNN_MOMENTUM, FASTNN_NESTEROV, FASTNN_RMSPROP, FASTNN_ADAM
+
+    ctypedef struct fastnn_update:
+        int optimizer
+        double learning_rate, beta_1, beta_2, epsilon, weight_decay
+        double beta_1_power, beta_2_power, gradient_scale
+        void *parameters
+        void *first
+        void *second
+        const void *gradient
+
     ctypedef struct fastnn_kernels:
         const char *isa
         int bits
         void (*exp_forward)(void *out, const void *x, int64_t n) noexcept nogil
+        void (*log_forward)(void *out, const void *x, int64_t n) noexcept nogil
         void (*sigmoid_forward)(void *out, const void *x, int64_t n) noexcept nogil
         void (*sigmoid_derivative)(void *out, const void *a, int64_t n) noexcept nogil
+        void (*activation_forward)(int activation, void *a, void *slope, const void *z, int64_t n) noexcept nogil
+        void (*activation_backward)(int activation, void *delta, const void *a, const void *slope,
+                                    int64_t n) noexcept nogil
         double (*sum_squared_error)(const void *output, const void *y, int64_t n) noexcept nogil
         void (*gemm)(void *c, int64_t c_row_stride, int64_t c_column_stride, fastnn_matrix a, fastnn_matrix b,
                      int accumulate, int64_t m, int64_t n, int64_t k, void *workspace) noexcept nogil
@@ -42,7 +89,73 @@ cdef extern from "fastnn.h" nogil:
         void (*two_layer_train)(const fastnn_two_layer *network, void *losses, int64_t iterations,
                                 void *workspace) noexcept nogil
         int64_t (*two_layer_workspace)(const fastnn_two_layer *network) noexcept nogil
+        int64_t (*network_block_rows)(const fastnn_network *network, int64_t rows) noexcept nogil
+        int64_t (*network_workspace)(const fastnn_network *network, int64_t block_rows) noexcept nogil
+        int64_t (*network_scratch)(const fastnn_network *network) noexcept nogil
+        void (*network_forward)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
+                                int64_t first, int64_t last, void *output, double *row_losses,
+                                void *scratch) noexcept nogil
+        void (*network_input_gradient)(const fastnn_network *network, const void *parameters,
+                                       const fastnn_batch *batch, int64_t first, int64_t last, int64_t output,
+                                       void *gradient, int64_t row_stride, void *scratch) noexcept nogil
         int64_t (*peak_flops)(void *sink, int64_t iterations) noexcept nogil
+
+    ctypedef struct fastnn_training:
+        const fastnn_kernels *kernels
+        const fastnn_network *network
+        fastnn_batch data
+        int64_t batch_size
+        fastnn_update update
+        double clip_norm
+        void *gradient
+        void *workspace
+        char *scratch
+        int64_t scratch_bytes
+        double *row_losses
+        int64_t block_rows, n_threads, first, last
+        double loss
+        uint64_t dropout_key
+
+    int FASTNN_PREDICTION_ROWS
+
+    ctypedef struct fastnn_prediction:
+        const fastnn_kernels *kernels
+        const fastnn_network *network
+        const void *parameters
+        fastnn_batch data
+        char *output
+        int64_t output_row_bytes
+        double *row_losses
+        char *scratch
+        int64_t scratch_bytes, n_threads, position
+        double loss
+
+    int FASTNN_RUNNING, FASTNN_FINISHED, FASTNN_STOPPED_EARLY, FASTNN_OUT_OF_TIME, FASTNN_NOT_FINITE
+
+    ctypedef struct fastnn_fit:
+        fastnn_training training
+        fastnn_prediction validation
+        int64_t n_epochs
+        const double *learning_rates
+        double *losses
+        double *validation_losses
+        double *seconds
+        int64_t epoch, batch
+        int64_t *order
+        uint64_t (*next_random)(void *state) noexcept nogil
+        void *random_state
+        double deadline, step_seconds
+        void *previous
+        int watches, on_validation
+        int64_t patience, bad_epochs, best_epoch
+        double min_delta, best_loss, lowest_loss
+        void *best_parameters
+
+    double fastnn_row_scale(const fastnn_network *network, const fastnn_batch *batch)
+    double fastnn_loss_and_gradient(fastnn_training *training)
+    int fastnn_predict(fastnn_prediction *prediction, double seconds)
+    int fastnn_fit_for(fastnn_fit *fit, double seconds)
+    double fastnn_seconds()
 
     int64_t fastnn_isa_count()
     const char *fastnn_isa_name(int64_t index)

@@ -216,6 +216,11 @@ def exp(x, out=None):
     return map_array(x, out, "x", active_float.exp_forward, active_double.exp_forward)
 
 
+def log(x, out=None):
+    """Natural logarithm, within 2 ULP; see `sigmoid` for the arguments."""
+    return map_array(x, out, "x", active_float.log_forward, active_double.log_forward)
+
+
 def sigmoid(x, out=None):
     """Compute the logistic sigmoid 1 / (1 + exp(-x)) of each element, within 1.75 ULP, without overflow or warnings.
 
@@ -264,6 +269,40 @@ def sigmoid_derivative(a, out=None):
         If out has another shape or is read-only.
     """
     return map_array(a, out, "a", active_float.sigmoid_derivative, active_double.sigmoid_derivative)
+
+
+# The words for FASTNN_IDENTITY and so on, in their order
+ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "sin", "exp")
+
+
+cdef int activation_number(str name, bint has_slope, int64_t n, int64_t n_other, int64_t n_slope) except -1:
+    if n_other != n or (has_slope and n_slope != n):
+        raise ValueError("the arrays must be equally long")
+    return ACTIVATIONS.index(name)
+
+
+def activation_forward(str name not None, floating[::1] a, const floating[::1] z, floating[::1] slope=None):
+    """a = f(z), and slope = f'(z) for gelu, silu and sin."""
+    cdef bint has_slope = slope is not None
+    cdef int64_t n = a.shape[0]
+    cdef int number = activation_number(name, has_slope, n, z.shape[0], slope.shape[0] if has_slope else 0)
+    if n > 0:
+        with nogil:
+            table_of[floating](NULL).activation_forward(number, &a[0], &slope[0] if has_slope else NULL, &z[0], n)
+
+
+def activation_backward(str name not None, floating[::1] delta, const floating[::1] a,
+                        const floating[::1] slope=None):
+    """delta *= f'(z), from a = f(z), or from the slope for gelu, silu and sin."""
+    cdef bint has_slope = slope is not None
+    cdef int64_t n = delta.shape[0]
+    cdef int number = activation_number(name, has_slope, n, a.shape[0], slope.shape[0] if has_slope else 0)
+    if fastnn_needs_slope(number) and not has_slope:
+        raise ValueError(f"{name} needs its slope")
+    if n > 0:
+        with nogil:
+            table_of[floating](NULL).activation_backward(number, &delta[0], &a[0],
+                                                         &slope[0] if has_slope else NULL, n)
 
 
 # Matrix products

@@ -1,6 +1,7 @@
 """Turn what a user passes into what the engine takes, or say which argument is wrong, its value and what was due."""
 
 import math
+import numbers
 import operator
 from typing import Any
 
@@ -61,6 +62,38 @@ def finite_number(value: Any, name: str, dtype: np.dtype[Any]) -> float:
         if not np.isfinite(dtype.type(number)):
             raise ValueError(f"{name} must be finite; got {number} in {dtype}")
     return number
+
+
+def number(
+    value: Any,
+    name: str,
+    *,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return value as a finite float within the given bounds; truth values and arrays are no numbers here."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number; got {value!r}")
+    result = finite_number(value, name, np.dtype(np.float64))
+    bounds = [
+        (f"at least {minimum}", minimum is None or result >= minimum),
+        (f"above {above}", above is None or result > above),
+        (f"at most {maximum}", maximum is None or result <= maximum),
+        (f"below {below}", below is None or result < below),
+    ]
+    if not all(holds for _, holds in bounds):
+        expected = " and ".join(text for text, _ in bounds if not text.endswith("None"))
+        raise ValueError(f"{name} must be {expected}; got {result}")
+    return result
+
+
+def boolean(value: Any, name: str) -> bool:
+    """Return value as a bool, if it is one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False; got {value!r}")
+    return bool(value)
 
 
 def floating_dtype(value: Any) -> np.dtype[Any]:

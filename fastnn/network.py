@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastnn import checks
-from fastnn._engine import TwoLayer
+from fastnn._two_layer import TwoLayer
 from fastnn._kernels import as_floating
 
 

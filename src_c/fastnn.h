@@ -15,6 +15,27 @@ extern "C" {
 
 enum { FASTNN_ALIGNMENT = 64 };
 
+/* What a layer does to its sums z = x w + b: a = f(z). leaky_relu's slope is 0.01, elu's alpha 1, gelu the exact one. */
+enum {
+    FASTNN_IDENTITY,
+    FASTNN_SIGMOID,
+    FASTNN_TANH,
+    FASTNN_RELU,
+    FASTNN_LEAKY_RELU,
+    FASTNN_ELU,
+    FASTNN_SOFTPLUS,
+    FASTNN_GELU,
+    FASTNN_SILU,
+    FASTNN_SIN,
+    FASTNN_EXP,
+    FASTNN_ACTIVATIONS
+};
+
+/* Whether f'(z) cannot be had from a, so that the forward pass has to keep it. */
+static inline int fastnn_needs_slope(int activation) {
+    return activation == FASTNN_GELU || activation == FASTNN_SILU || activation == FASTNN_SIN;
+}
+
 /* A matrix that is only read: element (i, j) is at data[i * row_stride + j * column_stride]. The strides may be zero or
  * negative, so a transposed, reversed or broadcast matrix costs no copy. */
 typedef struct fastnn_matrix {
@@ -35,14 +56,95 @@ typedef struct fastnn_two_layer {
     double learning_rate;
 } fastnn_two_layer;
 
+/* A table that is only read, of any numeric type and any strides, which are in bytes. */
+enum {
+    FASTNN_FLOAT32,
+    FASTNN_FLOAT64,
+    FASTNN_INT8,
+    FASTNN_INT16,
+    FASTNN_INT32,
+    FASTNN_INT64,
+    FASTNN_UINT8,
+    FASTNN_UINT16,
+    FASTNN_UINT32,
+    FASTNN_UINT64
+};
+
+typedef struct fastnn_table_view {
+    const void *data;
+    int64_t row_stride, column_stride, columns;
+    int type;
+} fastnn_table_view;
+
+/* Losses; see kernels/loss.h */
+enum {
+    FASTNN_SSE,
+    FASTNN_MSE,
+    FASTNN_MAE,
+    FASTNN_HUBER,
+    FASTNN_QUANTILE,
+    FASTNN_POISSON,
+    FASTNN_BINARY_CROSS_ENTROPY,
+    FASTNN_CROSS_ENTROPY
+};
+
+typedef struct fastnn_layer {
+    int64_t n_inputs, n_outputs;
+    int64_t weights; /* where its (n_inputs, n_outputs) weights begin in the parameters; the biases follow */
+    int64_t features; /* the inputs, and one more, of all layers before this one */
+    int activation;
+    int bias; /* 0 or 1 */
+    double dropout; /* the rate at which its outputs are dropped in training */
+} fastnn_layer;
+
+/* A network of n_layers >= 1 layers, of which each takes the outputs of the one before. */
+typedef struct fastnn_network {
+    int64_t n_layers;
+    const fastnn_layer *layers;
+    int64_t n_parameters;
+    int loss;
+    int softmax; /* the output activation of cross_entropy, instead of the last layer's */
+    double loss_parameter; /* huber's delta, quantile's q */
+    double l2;
+} fastnn_network;
+
+/* Some rows that are taken together. The kernels work on a block of at most fastnn_kernels.block_rows() of them at a time. */
+typedef struct fastnn_batch {
+    fastnn_table_view x, y;
+    fastnn_table_view weights; /* data is NULL: all 1 */
+    int labels; /* y is a column of class numbers */
+    const int64_t *order; /* which rows; NULL: as they lie */
+    int64_t rows;
+    double scale; /* what each row's loss is multiplied by, besides its weight */
+    uint64_t dropout_key; /* new for each step */
+} fastnn_batch;
+
+/* Optimizers; see kernels/optimizer.h */
+enum { FASTNN_SGD, FASTNN_MOMENTUM, FASTNN_NESTEROV, FASTNN_RMSPROP, FASTNN_ADAM };
+
+typedef struct fastnn_update {
+    int optimizer;
+    double learning_rate, beta_1, beta_2, epsilon, weight_decay;
+    double beta_1_power, beta_2_power; /* beta^t, t the number of this step from 1 on */
+    double gradient_scale;
+    void *parameters, *first, *second;
+    const void *gradient;
+} fastnn_update;
+
 typedef struct fastnn_kernels {
     const char *isa;
     int bits; /* 32: float, 64: double */
 
     /* Elementwise over n contiguous elements; out may be the input itself. */
     void (*exp_forward)(void *out, const void *x, int64_t n);
+    void (*log_forward)(void *out, const void *x, int64_t n);
     void (*sigmoid_forward)(void *out, const void *x, int64_t n);
     void (*sigmoid_derivative)(void *out, const void *a, int64_t n); /* a (1 - a): takes the activation */
+
+    /* a = f(z), where a may be z itself; f'(z) goes to `slope`, unless it is NULL, for those that fastnn_needs_slope, and
+     * the others ignore it. Then delta *= f'(z), which is taken from slope or from a. */
+    void (*activation_forward)(int activation, void *a, void *slope, const void *z, int64_t n);
+    void (*activation_backward)(int activation, void *delta, const void *a, const void *slope, int64_t n);
 
     /* sum over n elements of (y - output)^2 */
     double (*sum_squared_error)(const void *output, const void *y, int64_t n);
@@ -64,10 +166,128 @@ typedef struct fastnn_kernels {
     void (*two_layer_train)(const fastnn_two_layer *network, void *losses, int64_t iterations, void *workspace);
     int64_t (*two_layer_workspace)(const fastnn_two_layer *network); /* bytes */
 
+    /* Networks of any depth. A block of a batch goes through in two phases. backpropagate takes its rows `first` to `last`,
+     * counted in the block, forward and back; any division of the rows among calls, each beginning at a multiple of
+     * FASTNN_GROUP, gives the same bits. It writes each row's loss, times its weight, to row_losses[i]. gradient then adds the
+     * block's share to the gradient of the weights' rows of slice `slice` of `slices`, or sets it where !accumulate. */
+    int64_t (*network_block_rows)(const fastnn_network *network, int64_t rows);
+    int64_t (*network_workspace)(const fastnn_network *network, int64_t block_rows); /* bytes */
+    void (*network_backpropagate)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
+                                  int64_t block, int64_t block_rows, int64_t first, int64_t last, double *row_losses,
+                                  void *workspace, void *scratch);
+    void (*network_gradient)(const fastnn_network *network, void *gradient, int64_t block_rows, int accumulate,
+                             int64_t slice, int64_t slices, const void *workspace);
+    /* The output for rows first to last of a batch, row-major, to `output`, or the losses to row_losses, or both. */
+    void (*network_forward)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
+                            int64_t first, int64_t last, void *output, double *row_losses, void *scratch);
+    /* d loss / d x (rows, n_inputs) of rows first to last; or where output >= 0 the derivative of that output. */
+    void (*network_input_gradient)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
+                                   int64_t first, int64_t last, int64_t output, void *gradient, int64_t row_stride,
+                                   void *scratch);
+    int64_t (*network_scratch)(const fastnn_network *network); /* bytes, for one thread */
+
+    /* gradient += l2 weights; returns the sum of squares of the weights */
+    double (*network_penalty)(const fastnn_network *network, const void *parameters, void *gradient);
+    double (*sum_of_squares)(const void *x, int64_t n);
+    /* Move the parameters of a slice along their gradient; gradient of the same slice is all that it needs. */
+    void (*network_update)(const fastnn_network *network, const fastnn_update *update, int64_t slice, int64_t slices);
+
     /* Independent fused multiply-adds in registers, to measure the peak; returns how many floating-point operations it
      * did, with a multiply-add counted as two. `sink` takes one element. */
     int64_t (*peak_flops)(void *sink, int64_t iterations);
 } fastnn_kernels;
+
+/* Threads that work together: thread 0 is the caller's, the others live as long as the call. */
+typedef struct fastnn_team fastnn_team;
+
+/* Call work(context, team, thread) on n_threads threads and wait for all; if the system gives fewer threads, on these. */
+void fastnn_team_run(void (*work)(void *context, fastnn_team *team, int64_t thread), void *context, int64_t n_threads);
+int64_t fastnn_team_size(const fastnn_team *team);
+/* Wait until all threads of the team have come here. */
+void fastnn_team_wait(fastnn_team *team);
+
+/* A training in progress: the loops over the batches of one epoch. */
+typedef struct fastnn_training {
+    const fastnn_kernels *kernels;
+    const fastnn_network *network;
+    fastnn_batch data; /* all rows, in the order of the epoch */
+    int64_t batch_size;
+    fastnn_update update; /* of the next step, but for the powers, which are those of the step before */
+    double clip_norm; /* 0: none */
+    void *gradient, *workspace;
+    char *scratch; /* of each thread, scratch_bytes apart */
+    int64_t scratch_bytes;
+    double *row_losses; /* of one block */
+    int64_t block_rows;
+    int64_t n_threads;
+    int64_t first, last; /* the batches to do in this call */
+    double loss; /* the sum over the batches of rows times objective; the caller sets it to 0 */
+    uint64_t dropout_key; /* of this epoch */
+} fastnn_training;
+
+/* Take the steps of batches first to last; ends early where the loss is not finite. */
+void fastnn_train(fastnn_training *training);
+/* The objective of all rows as one batch, and its gradient, without a step. */
+double fastnn_loss_and_gradient(fastnn_training *training);
+/* What the loss of each row of a batch, times its weight, is multiplied by to make the batch's loss. */
+double fastnn_row_scale(const fastnn_network *network, const fastnn_batch *batch);
+
+/* order = a random permutation of 0 ... n - 1 (Fisher and Yates), from a generator of uniform 64-bit numbers. */
+void fastnn_shuffle(int64_t *order, int64_t n, uint64_t (*next)(void *state), void *state);
+
+/* The forward pass of many rows by several threads, some rows at a time: the outputs (rows, n_outputs), unless output is
+ * NULL, and the losses, unless row_losses, which has room for FASTNN_PREDICTION_ROWS, is NULL. */
+enum { FASTNN_LOSS_LANES = 8, FASTNN_PREDICTION_ROWS = 4096 };
+
+typedef struct fastnn_prediction {
+    const fastnn_kernels *kernels;
+    const fastnn_network *network;
+    const void *parameters;
+    fastnn_batch data;
+    char *output;
+    int64_t output_row_bytes;
+    double *row_losses;
+    char *scratch; /* of each thread, scratch_bytes apart */
+    int64_t scratch_bytes;
+    int64_t n_threads;
+    int64_t position; /* the rows that are done; the caller sets it to 0 at first */
+    double losses[FASTNN_LOSS_LANES];
+    double loss; /* at the end: the objective of the rows */
+} fastnn_prediction;
+
+/* Go on for so many seconds, and at least for FASTNN_PREDICTION_ROWS; returns whether it is done. */
+int fastnn_predict(fastnn_prediction *prediction, double seconds);
+
+/* The epochs of a fit. */
+enum { FASTNN_RUNNING, FASTNN_FINISHED, FASTNN_STOPPED_EARLY, FASTNN_OUT_OF_TIME, FASTNN_NOT_FINITE };
+
+typedef struct fastnn_fit {
+    fastnn_training training;
+    fastnn_prediction validation; /* data.rows is 0: none */
+    int64_t n_epochs;
+    const double *learning_rates;
+    double *losses, *validation_losses, *seconds; /* of each epoch; seconds: when it ended, on fastnn_seconds' clock */
+    int64_t epoch, batch; /* the next step */
+    int64_t *order; /* room for a permutation of the rows; NULL: they are not shuffled */
+    uint64_t (*next_random)(void *state);
+    void *random_state;
+    double deadline; /* on fastnn_seconds' clock */
+    double step_seconds; /* what one step took */
+    void *previous; /* room for the parameters from before the epoch */
+    /* Early stopping on the loss of the validation rows, or of the training if there are none. */
+    int watches, on_validation;
+    int64_t patience, bad_epochs, best_epoch;
+    double min_delta, best_loss; /* the last loss that counted as a fall by min_delta */
+    double lowest_loss;
+    void *best_parameters; /* those of the lowest loss; NULL: not kept */
+} fastnn_fit;
+
+/* Go on for so many seconds, and at least for one step. Returns FASTNN_RUNNING or why it ended. Where a loss or a parameter is
+ * not finite after an epoch, the parameters are again those from before it. */
+int fastnn_fit_for(fastnn_fit *fit, double seconds);
+
+/* Seconds on a clock that never goes back. */
+double fastnn_seconds(void);
 
 /* The instruction sets that were built, best first. */
 int64_t fastnn_isa_count(void);

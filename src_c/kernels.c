@@ -43,11 +43,22 @@ INLINE real real_fma(real a, real b, real c) { return fma(a, b, c); }
 
 #include "kernels/exp.h"
 #include "kernels/elementwise.h"
-#include "kernels/loss.h"
+#include "kernels/polynomial.h"
+#include "kernels/tanh.h"
+#include "kernels/log.h"
+#include "kernels/sin.h"
+#include "kernels/gelu.h"
+#include "kernels/activation.h"
+#include "kernels/sum.h"
 #include "kernels/matrix.h"
 #include "kernels/gemv.h"
 #include "kernels/gemm.h"
 #include "kernels/two_layer.h"
+#include "kernels/gather.h"
+#include "kernels/dropout.h"
+#include "kernels/loss.h"
+#include "kernels/optimizer.h"
+#include "kernels/network.h"
 #include "kernels/peak.h"
 
 #define NAME_OF_TABLE(isa, bits) fastnn_kernels_##isa##_##bits
@@ -61,8 +72,11 @@ const fastnn_kernels TABLE(ISA_NAME, FASTNN_BITS) = {
     .isa = NAME(ISA_NAME),
     .bits = FASTNN_BITS,
     .exp_forward = exp_forward,
+    .log_forward = log_forward,
     .sigmoid_forward = sigmoid_forward,
     .sigmoid_derivative = sigmoid_derivative,
+    .activation_forward = activation_forward,
+    .activation_backward = activation_backward,
     .sum_squared_error = sum_squared_error,
     .gemm = gemm,
     .gemm_workspace = gemm_workspace,
@@ -72,5 +86,15 @@ const fastnn_kernels TABLE(ISA_NAME, FASTNN_BITS) = {
     .two_layer_update = two_layer_update,
     .two_layer_train = two_layer_train,
     .two_layer_workspace = two_layer_workspace,
+    .network_block_rows = network_block_rows,
+    .network_workspace = network_workspace,
+    .network_scratch = network_scratch,
+    .network_backpropagate = network_backpropagate,
+    .network_gradient = network_gradient,
+    .network_update = network_update,
+    .network_forward = network_forward,
+    .network_input_gradient = network_input_gradient,
+    .network_penalty = network_penalty,
+    .sum_of_squares = sum_of_squares,
     .peak_flops = peak_flops,
 };

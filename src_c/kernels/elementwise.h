@@ -23,6 +23,9 @@ INLINE void map_pairs(real *out, const real *a, const real *b, vec constant, int
     }
 }
 
+/* a + constant b */
+INLINE vec v_add_product(vec a, vec b, vec constant) { return v_fma(constant, b, a); }
+
 static void exp_forward(void *out, const void *x, int64_t n) { map_elements(out, x, n, v_exp); }
 
 static void sigmoid_forward(void *out, const void *x, int64_t n) { map_elements(out, x, n, v_sigmoid); }

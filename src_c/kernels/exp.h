@@ -18,6 +18,7 @@
 #define INVERSE_1 ((real)-0.485281)
 
 #if FASTNN_BITS == 32
+#define MANTISSA_BITS 23
 #define LOG2_E 0x1.715476p+0f
 #define LN2_HIGH 0x1.62e4p-1f /* 15 bits: n LN2_HIGH and its difference to x are exact */
 #define LN2_LOW 0x1.7f7d1cp-20f
@@ -29,6 +30,7 @@
 #define SAFE_SCALE 0x1p-64f
 #define EXP_UNDERFLOW (-104.0f) /* e^x rounds to 0 from here down, */
 #define EXP_OVERFLOW 89.0f /* and to infinity from here up */
+#define EXPM1_SATURATION (-18.0f) /* e^x - 1 rounds to -1 from here down */
 
 /* e^r - 1 */
 INLINE vec exp_minus_one(vec r) {
@@ -39,6 +41,7 @@ INLINE vec exp_minus_one(vec r) {
     return v_fma(v_fma(p45, r4, v_fma(p23, r2, p01)), r2, r);
 }
 #else
+#define MANTISSA_BITS 52
 #define LOG2_E 0x1.71547652b82fep+0
 #define LN2_HIGH 0x1.62e42fefa4p-1 /* 41 bits */
 #define LN2_LOW (-0x1.8432a1b0e2634p-43)
@@ -49,6 +52,7 @@ INLINE vec exp_minus_one(vec r) {
 #define SAFE_SCALE 0x1p-128
 #define EXP_UNDERFLOW (-746.0)
 #define EXP_OVERFLOW 710.0
+#define EXPM1_SATURATION (-38.0)
 
 /* e^r - 1 */
 INLINE vec exp_minus_one(vec r) {
@@ -64,7 +68,7 @@ INLINE vec exp_minus_one(vec r) {
 #endif
 
 /* 2^(n + offset), given n + offset + ROUND_AND_BIAS; the exponent must be a normal number's. */
-INLINE vec power_of_two(vec shifted) { return v_exponent_from_mantissa(shifted); }
+INLINE vec power_of_two(vec shifted) { return v_shift_left(shifted, MANTISSA_BITS); }
 
 /* e^x = (1 + p) 2^n: returns p, in [-0.3, 0.42], and stores n and shifted = n + shift. */
 INLINE vec exp_reduced(vec x, vec shift, vec *n, vec *shifted) {
@@ -82,6 +86,14 @@ INLINE vec v_exp(vec x) {
     const vec near = v_min(v_max(n, v_set1(EXPONENT_MIN)), v_set1(EXPONENT_MAX));
     const vec scale = power_of_two(v_add(near, shift));
     return v_mul(v_fma(p, scale, scale), power_of_two(v_add(v_sub(n, near), shift)));
+}
+
+/* e^x - 1 for x <= 0: p 2^n + (2^n - 1), of which only the sum is rounded unless n is so low that it is -1 anyway. */
+INLINE vec v_expm1(vec x) {
+    vec n, shifted;
+    const vec p = exp_reduced(v_max(v_set1(EXPM1_SATURATION), x), v_set1(ROUND_AND_BIAS), &n, &shifted);
+    const vec scale = power_of_two(shifted);
+    return v_fma(p, scale, v_sub(scale, v_set1(1)));
 }
 
 /* 1 / (1 + e^-x). With t = e^-|x|, which cannot overflow, it is 1 / (1 + t) for x >= 0 and t / (1 + t) below: no

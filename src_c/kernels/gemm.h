@@ -39,18 +39,23 @@ INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, vpart 
                 sum[i][v] = partial && v == vectors - 1 ? v_load_part(from, last) : v_load(from);
         }
     }
-    for (; k > 0; k--) {
-        UNROLL
-        for (int v = 0; v < vectors; v++)
-            line[v] = partial && v == vectors - 1 ? v_load_part(b.at + v * VLEN, last) : v_load(b.at + v * VLEN);
-        UNROLL
-        for (int i = 0; i < rows; i++) {
-            const vec element = v_set1(a.at[i * a.row]);
+    while (k > 0) {
+        int64_t run = a.run ? smaller(k, a.run) : k;
+        k -= run;
+        for (; run > 0; run--) {
             UNROLL
-            for (int v = 0; v < vectors; v++) sum[i][v] = v_fma(element, line[v], sum[i][v]);
+            for (int v = 0; v < vectors; v++)
+                line[v] = partial && v == vectors - 1 ? v_load_part(b.at + v * VLEN, last) : v_load(b.at + v * VLEN);
+            UNROLL
+            for (int i = 0; i < rows; i++) {
+                const vec element = v_set1(a.at[i * a.row]);
+                UNROLL
+                for (int v = 0; v < vectors; v++) sum[i][v] = v_fma(element, line[v], sum[i][v]);
+            }
+            a.at += a.column;
+            b.at += b.row;
         }
-        a.at += a.column;
-        b.at += b.row;
+        a.at += a.jump;
     }
     UNROLL
     for (int i = 0; i < rows; i++) {
@@ -183,26 +188,31 @@ static void pack_rows(real *packed, matrix a, int64_t m, int64_t k) {
     }
 }
 
-/* One block of k and of columns. packed_a and packed_b are NULL for operands read in place. */
-static void block_product(target c, matrix a, matrix b, int64_t k, int accumulate, int64_t m, int64_t n, real *packed_a,
-                          real *packed_b) {
-    for (int64_t j = 0; packed_b && j < n; j += TILE_COLUMNS)
-        pack_panel(packed_b + j * k, (matrix){b.at + j * b.column, b.row, b.column}, k, smaller(n - j, TILE_COLUMNS));
+/* One block of k: the panels of C and B lie `panel` elements apart. packed_a is NULL for an A that is read in place. */
+static void block_product(target c, int64_t c_panel, matrix a, matrix b, int64_t b_panel, int64_t k, int accumulate,
+                          int64_t m, int64_t n, real *packed_a) {
     for (int64_t i = 0; i < m; i += BLOCK_ROWS) {
         const int64_t rows = smaller(m - i, BLOCK_ROWS);
-        matrix a_rows = {a.at + i * a.row, a.row, a.column};
+        matrix a_rows = below(a, i);
         if (packed_a) {
             pack_rows(packed_a, a_rows, rows, k);
-            a_rows = (matrix){packed_a, 1, PACKED_ROWS};
+            a_rows = (matrix){packed_a, 1, PACKED_ROWS, 0, 0};
         }
         for (int64_t j = 0; j < n; j += TILE_COLUMNS) {
-            panel w = {{b.at + j * b.column, b.row, 1}, k, smaller(n - j, TILE_COLUMNS), accumulate};
-            if (packed_b) w.b = (matrix){packed_b + j * k, TILE_COLUMNS, 1};
-            panel_product((target){c.at + i * c.row + j * c.column, c.row, c.column}, a_rows, &w, rows,
+            const int64_t at = j / TILE_COLUMNS;
+            const panel w = {{b.at + at * b_panel, b.row, 1, 0, 0}, k, smaller(n - j, TILE_COLUMNS), accumulate};
+            panel_product((target){c.at + i * c.row + at * c_panel, c.row, c.column}, a_rows, &w, rows,
                           packed_a != NULL);
         }
     }
 }
+
+static void pack_block(real *packed, matrix b, int64_t k, int64_t n) {
+    for (int64_t j = 0; j < n; j += TILE_COLUMNS) pack_panel(packed + j * k, beside(b, j), k, smaller(n - j, TILE_COLUMNS));
+}
+
+/* How k is divided: into blocks of about the same depth. There is one even for k = 0, which makes C zero. */
+static int64_t block_count(int64_t k) { return k > 0 ? (k + BLOCK_K - 1) / BLOCK_K : 1; }
 
 /* A tile of A is used by each panel of B; few uses do not pay for the copy. */
 static int packs_a(int64_t m, int64_t n, int64_t k) {
@@ -212,8 +222,8 @@ static int packs_a(int64_t m, int64_t n, int64_t k) {
 static void product(target c, matrix a, matrix b, int accumulate, int64_t m, int64_t n, int64_t k, real *workspace) {
     if (m <= 0 || n <= 0) return;
     if ((c.column != 1 || n == 1) && c.row == 1 && m > 1) {
-        product((target){c.at, c.column, c.row}, (matrix){b.at, b.column, b.row}, (matrix){a.at, a.column, a.row},
-                accumulate, n, m, k, workspace);
+        product((target){c.at, c.column, c.row}, (matrix){b.at, b.column, b.row, 0, 0},
+                (matrix){a.at, a.column, a.row, 0, 0}, accumulate, n, m, k, workspace);
         return;
     }
     if (m == 1 && c.column == 1 && (b.column == 1 || b.row == 1)) {
@@ -222,23 +232,38 @@ static void product(target c, matrix a, matrix b, int accumulate, int64_t m, int
     }
     const int pack_b = b.column != 1 || k * n * (int64_t)sizeof(real) > PACK_BYTES;
     real *const packed_a = packs_a(m, n, k) ? workspace : NULL;
-    real *const packed_b = pack_b ? workspace + (packed_a ? PACKED_A : 0) : NULL;
-    const int64_t blocks = k > 0 ? (k + BLOCK_K - 1) / BLOCK_K : 1, depth = (k + blocks - 1) / blocks;
+    real *const packed_b = workspace + (packed_a ? PACKED_A : 0);
+    const int64_t blocks = block_count(k), depth = (k + blocks - 1) / blocks;
     for (int64_t j = 0; j < n; j += BLOCK_COLUMNS) {
-        for (int64_t block = 0; block < blocks; block++) { /* one even for k = 0, which makes C zero */
-            const int64_t p = block * depth;
-            block_product((target){c.at + j * c.column, c.row, c.column},
-                          (matrix){a.at + p * a.column, a.row, a.column},
-                          (matrix){b.at + p * b.row + j * b.column, b.row, b.column}, smaller(k - p, depth),
-                          accumulate || block > 0, m, smaller(n - j, BLOCK_COLUMNS), packed_a, packed_b);
+        for (int64_t block = 0; block < blocks; block++) {
+            const int64_t p = block * depth, deep = smaller(k - p, depth), columns = smaller(n - j, BLOCK_COLUMNS);
+            matrix b_block = {b.at + p * b.row + j * b.column, b.row, b.column, 0, 0};
+            int64_t b_panel = TILE_COLUMNS;
+            if (pack_b) {
+                pack_block(packed_b, b_block, deep, columns);
+                b_block = (matrix){packed_b, TILE_COLUMNS, 1, 0, 0};
+                b_panel = TILE_COLUMNS * deep;
+            }
+            block_product((target){c.at + j * c.column, c.row, c.column}, TILE_COLUMNS * c.column, beside(a, p), b_block,
+                          b_panel, deep, accumulate || block > 0, m, columns, packed_a);
         }
     }
 }
 
+/* The same where the columns of C and B come in panels, `panel` elements apart, of TILE_COLUMNS contiguous columns. `copies`
+ * says whether A is packed, which pays where its rows are strided and used by several panels. */
+static void panels_product(target c, int64_t c_panel, matrix a, const real *b, int64_t b_panel, int64_t m, int64_t n,
+                           int64_t k, int copies, real *workspace) {
+    const int64_t blocks = block_count(k), depth = (k + blocks - 1) / blocks;
+    for (int64_t p = 0; p < k; p += depth)
+        block_product(c, c_panel, beside(a, p), (matrix){b + p * TILE_COLUMNS, TILE_COLUMNS, 1, 0, 0}, b_panel,
+                      smaller(k - p, depth), p > 0, m, n, copies ? workspace : NULL);
+}
+
 static void gemm(void *c, int64_t c_row_stride, int64_t c_column_stride, fastnn_matrix a, fastnn_matrix b,
                  int accumulate, int64_t m, int64_t n, int64_t k, void *workspace) {
-    product((target){c, c_row_stride, c_column_stride}, (matrix){a.data, a.row_stride, a.column_stride},
-            (matrix){b.data, b.row_stride, b.column_stride}, accumulate, m, n, k, workspace);
+    product((target){c, c_row_stride, c_column_stride}, (matrix){a.data, a.row_stride, a.column_stride, 0, 0},
+            (matrix){b.data, b.row_stride, b.column_stride, 0, 0}, accumulate, m, n, k, workspace);
 }
 
 /* Enough for either orientation. */

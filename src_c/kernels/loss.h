@@ -1,48 +1,159 @@
-/* The sum of squared errors.
+/* Losses of panels: rows in the lanes, one output below the other. Each row's loss is one chain over the outputs, so it
+ * depends neither on the width of a vector nor on the rows around it.
  *
- * The sum has one shape on every machine: element i belongs to lane i mod LANES of a logical vector of 64 bytes, each
- * lane is a chain of fused multiply-adds, the lanes are added by halving, and chunks of LOSS_CHUNK elements are added in
- * double. So all instruction sets give the same bits, and a long sum in float keeps its accuracy. */
+ * binary_cross_entropy, cross_entropy and poisson start from the pre-activations z and are fused with their output
+ * activation: no logarithm of a rounded probability, no overflow but where the loss itself overflows. */
 #ifndef FASTNN_KERNELS_LOSS_H
 #define FASTNN_KERNELS_LOSS_H
 
-enum { LANES = 64 / (int)sizeof(real), LOSS_CHUNK = 1024 };
+/* One vector of rows: pointers to its first lane; the next output is `lanes` elements further. */
+typedef struct {
+    const real *output; /* (k, lanes): the activation, or z for a fused loss */
+    const real *target; /* (k, lanes), or (1, lanes) for labels */
+    const real *weight; /* (lanes): what each row counts */
+    real *delta; /* (k, lanes): weight times the derivative with respect to the activation, or to z for a fused loss */
+    real *row_loss; /* (lanes): not multiplied by the weight */
+} loss_panel;
 
-_Static_assert(LANES % VLEN == 0 && LOSS_CHUNK % LANES == 0, "the sum's shape must not depend on VLEN");
+INLINE vec loss_load(const real *p, vpart part, const int partial) { return partial ? v_load_part(p, part) : v_load(p); }
 
-/* lanes[0] + ... + lanes[LANES - 1], by halving; overwrites lanes */
-INLINE real sum_lanes(real *lanes) {
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
-    return lanes[0];
+INLINE void loss_store(real *p, vpart part, vec a, const int partial) {
+    if (partial)
+        v_store_part(p, part, a);
+    else
+        v_store(p, a);
 }
 
-static real chunk_squared_error(const real *output, const real *y, int64_t n) {
-    enum { VECTORS = LANES / VLEN };
-    vec sums[VECTORS];
-    real lanes[LANES];
-    for (int v = 0; v < VECTORS; v++) sums[v] = v_zero();
-    for (; n >= LANES; n -= LANES, output += LANES, y += LANES) {
-        UNROLL
-        for (int v = 0; v < VECTORS; v++) {
-            const vec error = v_sub(v_load(y + v * VLEN), v_load(output + v * VLEN));
-            sums[v] = v_fma(error, error, sums[v]);
-        }
+/* The loss of one output and, in `slope`, its derivative. */
+INLINE vec element_loss(int loss, vec parameter, vec output, vec target, vec *slope) {
+    const vec zero = v_zero(), error = v_sub(output, target), size = v_abs(error);
+    const vec half = v_set1((real)0.5), negative = v_set1(-1);
+    const vec sign = v_select(v_less(zero, error), v_set1(1), v_select(v_less(error, zero), negative, zero));
+    switch (loss) {
+    case FASTNN_MAE:
+        *slope = sign;
+        return size;
+    case FASTNN_HUBER: {
+        const vec inside = v_min(size, parameter);
+        *slope = v_mul(sign, inside);
+        return v_fma(v_mul(half, inside), inside, v_mul(parameter, v_sub(size, inside)));
     }
-    for (int v = 0; v < VECTORS; v++) v_store(lanes + v * VLEN, sums[v]);
-    for (int64_t i = 0; i < n; i++) {
-        const real error = y[i] - output[i];
-        lanes[i] = real_fma(error, error, lanes[i]);
+    case FASTNN_QUANTILE: {
+        /* q (target - output) where the output is too small, (1 - q) (output - target) where it is too large */
+        const vec above = v_sub(v_set1(1), parameter), rate = v_select(v_less(error, zero), parameter, above);
+        *slope = v_mul(sign, rate);
+        return v_mul(size, rate);
     }
-    return sum_lanes(lanes);
+    case FASTNN_POISSON: { /* output is z: e^z - y z */
+        const vec mean = v_exp(output);
+        *slope = v_sub(mean, target);
+        return v_fnma(target, output, mean);
+    }
+    case FASTNN_BINARY_CROSS_ENTROPY: /* output is z: log(1 + e^z) - y z */
+        *slope = v_sub(v_sigmoid(output), target);
+        return v_fnma(target, output, v_softplus(output));
+    default: /* sse, mse */
+        *slope = v_add(error, error);
+        return v_mul(error, error);
+    }
 }
 
-static double sum_squared_error(const void *output, const void *y, int64_t n) {
-    const real *o = output, *target = y;
-    double sum = 0;
-    for (int64_t i = 0; i < n; i += LOSS_CHUNK)
-        sum += (double)chunk_squared_error(o + i, target + i, n - i < LOSS_CHUNK ? n - i : LOSS_CHUNK);
-    return sum;
+INLINE void elementwise_loss(int loss, real parameter, const loss_panel *p, int64_t k, int64_t lanes, vpart part,
+                             const int partial) {
+    const vec weight = loss_load(p->weight, part, partial);
+    vec sum = v_zero();
+    for (int64_t j = 0; j < k * lanes; j += lanes) {
+        vec slope;
+        sum = v_add(sum, element_loss(loss, v_set1(parameter), loss_load(p->output + j, part, partial),
+                                      loss_load(p->target + j, part, partial), &slope));
+        loss_store(p->delta + j, part, v_mul(weight, slope), partial);
+    }
+    loss_store(p->row_loss, part, sum, partial);
+}
+
+/* With e_j = e^(z_j - max z) and s = sum of e_j: loss = sum_j y_j (log s - (z_j - max z)), delta_j = e_j / s sum(y) - y_j. */
+INLINE void cross_entropy(int labels, const loss_panel *p, int64_t k, int64_t lanes, vpart part, const int partial) {
+    const vec weight = loss_load(p->weight, part, partial), label = loss_load(p->target, part, partial);
+    const vec zero = v_zero(), one = v_set1(1);
+    vec largest = loss_load(p->output, part, partial), sum = zero, loss = zero, whole = zero;
+    for (int64_t j = 1; j < k; j++) largest = v_max(loss_load(p->output + j * lanes, part, partial), largest);
+    for (int64_t j = 0; j < k; j++) {
+        const vec e = v_exp(v_sub(loss_load(p->output + j * lanes, part, partial), largest));
+        sum = v_add(sum, e);
+        loss_store(p->delta + j * lanes, part, e, partial);
+    }
+    const vec logarithm = v_log(sum), inverse = v_div(one, sum);
+    for (int64_t j = 0; !labels && j < k; j++) whole = v_add(whole, loss_load(p->target + j * lanes, part, partial));
+    if (labels) whole = one;
+    const vec scale = v_mul(whole, inverse);
+    for (int64_t j = 0; j < k; j++) {
+        const vec z = loss_load(p->output + j * lanes, part, partial), number = v_set1((real)j);
+        vec y;
+        if (labels)
+            y = v_select(v_less(label, number), zero, v_select(v_less(number, label), zero, one));
+        else
+            y = loss_load(p->target + j * lanes, part, partial);
+        loss = v_fma(y, v_sub(logarithm, v_sub(z, largest)), loss);
+        const vec e = loss_load(p->delta + j * lanes, part, partial);
+        loss_store(p->delta + j * lanes, part, v_mul(weight, v_fma(e, scale, v_sub(zero, y))), partial);
+    }
+    loss_store(p->row_loss, part, loss, partial);
+}
+
+INLINE void loss_of_lanes(int loss, double parameter, int labels, const loss_panel *p, int64_t k, int64_t lanes,
+                          vpart part, const int partial) {
+    switch (loss) {
+    case FASTNN_CROSS_ENTROPY:
+        cross_entropy(labels, p, k, lanes, part, partial);
+        break;
+#define CASE(name)                                                                                                     \
+    case name:                                                                                                         \
+        elementwise_loss(name, (real)parameter, p, k, lanes, part, partial);                                           \
+        break;
+        CASE(FASTNN_SSE)
+        CASE(FASTNN_MAE)
+        CASE(FASTNN_HUBER)
+        CASE(FASTNN_QUANTILE)
+        CASE(FASTNN_POISSON)
+        CASE(FASTNN_BINARY_CROSS_ENTROPY)
+    case FASTNN_MSE:
+#undef CASE
+        elementwise_loss(FASTNN_SSE, (real)parameter, p, k, lanes, part, partial);
+        break;
+    }
+}
+
+/* All lanes of a panel. */
+static void loss_backward(int loss, double parameter, int labels, loss_panel p, int64_t k, int64_t lanes) {
+    if (lanes < VLEN) {
+        loss_of_lanes(loss, parameter, labels, &p, k, lanes, v_first(lanes), 1);
+        return;
+    }
+    for (int64_t i = 0; i < lanes; i += VLEN) {
+        const loss_panel at = {p.output + i, p.target + i, p.weight + i, p.delta + i, p.row_loss + i};
+        loss_of_lanes(loss, parameter, labels, &at, k, lanes, v_first(VLEN), 0);
+    }
+}
+
+/* p (k, lanes) = softmax(z), in place */
+INLINE void softmax_of_lanes(real *z, int64_t k, int64_t lanes, vpart part, const int partial) {
+    vec largest = loss_load(z, part, partial), sum = v_zero();
+    for (int64_t j = 1; j < k; j++) largest = v_max(loss_load(z + j * lanes, part, partial), largest);
+    for (int64_t j = 0; j < k; j++) {
+        const vec e = v_exp(v_sub(loss_load(z + j * lanes, part, partial), largest));
+        sum = v_add(sum, e);
+        loss_store(z + j * lanes, part, e, partial);
+    }
+    for (int64_t j = 0; j < k; j++)
+        loss_store(z + j * lanes, part, v_div(loss_load(z + j * lanes, part, partial), sum), partial);
+}
+
+static void softmax_panel(real *z, int64_t k, int64_t lanes) {
+    if (lanes < VLEN) {
+        softmax_of_lanes(z, k, lanes, v_first(lanes), 1);
+        return;
+    }
+    for (int64_t i = 0; i < lanes; i += VLEN) softmax_of_lanes(z + i, k, lanes, v_first(VLEN), 0);
 }
 
 #endif

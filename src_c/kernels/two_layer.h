@@ -73,9 +73,6 @@ INLINE vec v_hidden_delta(vec delta, vec a, vec unused) {
     return v_mul(delta, v_sigmoid_derivative(a));
 }
 
-/* weights + rate gradient */
-INLINE vec v_descend(vec weights, vec gradient, vec rate) { return v_fma(rate, gradient, weights); }
-
 static void backward_rows(const two_layer *w, const two_layer_scratch *s, int64_t first, int64_t rows) {
     const int64_t d = w->n_inputs, h = w->n_hidden, k = w->n_outputs;
     const real *x = (const real *)w->x + first * d, *y = (const real *)w->y + first * k;
@@ -90,8 +87,8 @@ static void backward_rows(const two_layer *w, const two_layer_scratch *s, int64_
 
 static void update(const two_layer *w, const two_layer_scratch *s) {
     const vec rate = v_set1((real)w->learning_rate);
-    map_pairs(w->weights1, w->weights1, s->gradient1, rate, w->n_inputs * w->n_hidden, v_descend);
-    map_pairs(w->weights2, w->weights2, s->gradient2, rate, w->n_hidden * w->n_outputs, v_descend);
+    map_pairs(w->weights1, w->weights1, s->gradient1, rate, w->n_inputs * w->n_hidden, v_add_product);
+    map_pairs(w->weights2, w->weights2, s->gradient2, rate, w->n_hidden * w->n_outputs, v_add_product);
 }
 
 static void two_layer_forward(const two_layer *w, void *workspace) {

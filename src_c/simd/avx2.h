@@ -35,29 +35,46 @@ INLINE vec v_add(vec a, vec b) { return V(add)(a, b); }
 INLINE vec v_sub(vec a, vec b) { return V(sub)(a, b); }
 INLINE vec v_mul(vec a, vec b) { return V(mul)(a, b); }
 INLINE vec v_div(vec a, vec b) { return V(div)(a, b); }
+INLINE vec v_sqrt(vec a) { return V(sqrt)(a); }
 INLINE vec v_fma(vec a, vec b, vec c) { return V(fmadd)(a, b, c); }
 INLINE vec v_fnma(vec a, vec b, vec c) { return V(fnmadd)(a, b, c); }
 INLINE vec v_max(vec a, vec b) { return V(max)(a, b); }
 INLINE vec v_min(vec a, vec b) { return V(min)(a, b); }
+INLINE vec v_abs(vec a) { return V(andnot)(V(set1)(-(real)0), a); }
 INLINE vec v_negative_abs(vec a) { return V(or)(V(set1)(-(real)0), a); }
+INLINE vec v_flip_sign(vec a, vec b) { return V(xor)(a, V (and)(b, V(set1)(-(real)0))); }
+INLINE vec v_and(vec a, vec b) { return V (and)(a, b); }
 INLINE vmask v_less(vec a, vec b) { return V(cmp)(a, b, _CMP_LT_OQ); }
 INLINE vec v_select(vmask m, vec a, vec b) { return V(blendv)(b, a, m); }
+INLINE int v_any(vmask m) { return V(movemask)(m) != 0; }
 
 #if FASTNN_BITS == 32
 INLINE vpart v_first(int64_t n) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
 }
-INLINE vec v_exponent_from_mantissa(vec a) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23));
+INLINE vec v_add_bits(vec a, vec b) {
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+}
+INLINE vec v_shift_left(vec a, int count) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), count));
+}
+INLINE vec v_shift_right(vec a, int count) {
+    return _mm256_castsi256_ps(_mm256_srli_epi32(_mm256_castps_si256(a), count));
 }
 #else
 INLINE vpart v_first(int64_t n) {
     const __m256i lane = _mm256_setr_epi64x(0, 1, 2, 3);
     return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), lane);
 }
-INLINE vec v_exponent_from_mantissa(vec a) {
-    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52));
+INLINE vec v_add_bits(vec a, vec b) {
+    return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(a), _mm256_castpd_si256(b)));
+}
+INLINE vec v_shift_left(vec a, int count) {
+    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), count));
+}
+INLINE vec v_shift_right(vec a, int count) {
+    return _mm256_castsi256_pd(_mm256_srli_epi64(_mm256_castpd_si256(a), count));
 }
 #endif
 

@@ -56,17 +56,28 @@ INLINE vec v_add(vec a, vec b) { return V(add)(a, b); }
 INLINE vec v_sub(vec a, vec b) { return V(sub)(a, b); }
 INLINE vec v_mul(vec a, vec b) { return V(mul)(a, b); }
 INLINE vec v_div(vec a, vec b) { return V(div)(a, b); }
+INLINE vec v_sqrt(vec a) { return V(sqrt)(a); }
 INLINE vec v_fma(vec a, vec b, vec c) { return V(fmadd)(a, b, c); }
 INLINE vec v_fnma(vec a, vec b, vec c) { return V(fnmadd)(a, b, c); }
 INLINE vec v_max(vec a, vec b) { return V(max)(a, b); }
 INLINE vec v_min(vec a, vec b) { return V(min)(a, b); }
+INLINE vec v_abs(vec a) { return V(andnot)(V(set1)(-(real)0), a); }
 INLINE vec v_negative_abs(vec a) { return V(or)(V(set1)(-(real)0), a); }
+INLINE vec v_flip_sign(vec a, vec b) { return V(xor)(a, V (and)(b, V(set1)(-(real)0))); }
+INLINE vec v_and(vec a, vec b) { return V (and)(a, b); }
 INLINE vec v_select(vmask m, vec a, vec b) { return V(mask_blend)(m, b, a); }
+INLINE int v_any(vmask m) { return m != 0; }
 
 #if FASTNN_BITS == 32
 INLINE vmask v_less(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
-INLINE vec v_exponent_from_mantissa(vec a) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 23));
+INLINE vec v_add_bits(vec a, vec b) {
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+}
+INLINE vec v_shift_left(vec a, int count) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), (unsigned)count));
+}
+INLINE vec v_shift_right(vec a, int count) {
+    return _mm512_castsi512_ps(_mm512_srli_epi32(_mm512_castps_si512(a), (unsigned)count));
 }
 INLINE void v_zip(vec a, vec b, vec *low, vec *high) {
     const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
@@ -76,8 +87,14 @@ INLINE void v_zip(vec a, vec b, vec *low, vec *high) {
 }
 #else
 INLINE vmask v_less(vec a, vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
-INLINE vec v_exponent_from_mantissa(vec a) {
-    return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(a), 52));
+INLINE vec v_add_bits(vec a, vec b) {
+    return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(a), _mm512_castpd_si512(b)));
+}
+INLINE vec v_shift_left(vec a, int count) {
+    return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(a), (unsigned)count));
+}
+INLINE vec v_shift_right(vec a, int count) {
+    return _mm512_castsi512_pd(_mm512_srli_epi64(_mm512_castpd_si512(a), (unsigned)count));
 }
 INLINE void v_zip(vec a, vec b, vec *low, vec *high) {
     const __m512i first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);

@@ -40,10 +40,28 @@ enum { BLOCK_ROWS = FASTNN_BITS == 32 ? 144 : 72, BLOCK_K = 256, BLOCK_COLUMNS =
 
 #if FASTNN_BITS == 32
 INLINE vec v_set1(real x) { return vdupq_n_f32(x); }
-INLINE vec v_exponent_from_mantissa(vec a) { return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a), 23)); }
+INLINE uint32x4_t bits_of(vec a) { return vreinterpretq_u32_f32(a); }
+INLINE vec vec_of(uint32x4_t bits) { return vreinterpretq_f32_u32(bits); }
+INLINE vec v_flip_sign(vec a, vec b) {
+    return vec_of(veorq_u32(bits_of(a), vandq_u32(bits_of(b), bits_of(v_set1(-(real)0)))));
+}
+INLINE vec v_and(vec a, vec b) { return vec_of(vandq_u32(bits_of(a), bits_of(b))); }
+INLINE vec v_add_bits(vec a, vec b) { return vec_of(vaddq_u32(bits_of(a), bits_of(b))); }
+INLINE vec v_shift_left(vec a, int count) { return vec_of(vshlq_u32(bits_of(a), vdupq_n_s32(count))); }
+INLINE vec v_shift_right(vec a, int count) { return vec_of(vshlq_u32(bits_of(a), vdupq_n_s32(-count))); }
+INLINE int v_any(vmask m) { return vmaxvq_u32(m) != 0; }
 #else
 INLINE vec v_set1(real x) { return vdupq_n_f64(x); }
-INLINE vec v_exponent_from_mantissa(vec a) { return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(a), 52)); }
+INLINE uint64x2_t bits_of(vec a) { return vreinterpretq_u64_f64(a); }
+INLINE vec vec_of(uint64x2_t bits) { return vreinterpretq_f64_u64(bits); }
+INLINE vec v_flip_sign(vec a, vec b) {
+    return vec_of(veorq_u64(bits_of(a), vandq_u64(bits_of(b), bits_of(v_set1(-(real)0)))));
+}
+INLINE vec v_and(vec a, vec b) { return vec_of(vandq_u64(bits_of(a), bits_of(b))); }
+INLINE vec v_add_bits(vec a, vec b) { return vec_of(vaddq_u64(bits_of(a), bits_of(b))); }
+INLINE vec v_shift_left(vec a, int count) { return vec_of(vshlq_u64(bits_of(a), vdupq_n_s64(count))); }
+INLINE vec v_shift_right(vec a, int count) { return vec_of(vshlq_u64(bits_of(a), vdupq_n_s64(-count))); }
+INLINE int v_any(vmask m) { return vmaxvq_u32(vreinterpretq_u32_u64(m)) != 0; }
 #endif
 INLINE vec v_zero(void) { return v_set1(0); }
 INLINE vec v_load(const real *p) { return V(vld1)(p); }
@@ -64,10 +82,12 @@ INLINE vec v_add(vec a, vec b) { return V(vadd)(a, b); }
 INLINE vec v_sub(vec a, vec b) { return V(vsub)(a, b); }
 INLINE vec v_mul(vec a, vec b) { return V(vmul)(a, b); }
 INLINE vec v_div(vec a, vec b) { return V(vdiv)(a, b); }
+INLINE vec v_sqrt(vec a) { return V(vsqrt)(a); }
 INLINE vec v_fma(vec a, vec b, vec c) { return V(vfma)(c, a, b); }
 INLINE vec v_fnma(vec a, vec b, vec c) { return V(vfms)(c, a, b); }
 INLINE vec v_max(vec a, vec b) { return V(vbsl)(V(vcgt)(a, b), a, b); }
 INLINE vec v_min(vec a, vec b) { return V(vbsl)(V(vclt)(a, b), a, b); }
+INLINE vec v_abs(vec a) { return V(vabs)(a); }
 INLINE vec v_negative_abs(vec a) { return V(vneg)(V(vabs)(a)); }
 INLINE vmask v_less(vec a, vec b) { return V(vclt)(a, b); }
 INLINE vec v_select(vmask m, vec a, vec b) { return V(vbsl)(m, a, b); }

@@ -33,30 +33,39 @@ INLINE vec v_max(vec a, vec b) { return a > b ? a : b; }
 INLINE vec v_min(vec a, vec b) { return a < b ? a : b; }
 INLINE vmask v_less(vec a, vec b) { return a < b; }
 INLINE vec v_select(vmask m, vec a, vec b) { return m ? a : b; }
+INLINE int v_any(vmask m) { return m; }
 INLINE void v_transpose(vec a[1]) { (void)a; }
 
 #if FASTNN_BITS == 32
+typedef uint32_t word;
 INLINE vec v_fma(vec a, vec b, vec c) { return fmaf(a, b, c); }
 INLINE vec v_fnma(vec a, vec b, vec c) { return fmaf(-a, b, c); }
+INLINE vec v_sqrt(vec a) { return sqrtf(a); }
+INLINE vec v_abs(vec a) { return fabsf(a); }
 INLINE vec v_negative_abs(vec a) { return -fabsf(a); }
-INLINE vec v_exponent_from_mantissa(vec a) {
-    uint32_t bits;
-    memcpy(&bits, &a, sizeof bits);
-    bits <<= 23;
-    memcpy(&a, &bits, sizeof bits);
-    return a;
-}
 #else
+typedef uint64_t word;
 INLINE vec v_fma(vec a, vec b, vec c) { return fma(a, b, c); }
 INLINE vec v_fnma(vec a, vec b, vec c) { return fma(-a, b, c); }
+INLINE vec v_sqrt(vec a) { return sqrt(a); }
+INLINE vec v_abs(vec a) { return fabs(a); }
 INLINE vec v_negative_abs(vec a) { return -fabs(a); }
-INLINE vec v_exponent_from_mantissa(vec a) {
-    uint64_t bits;
+#endif
+
+INLINE word bits_of(vec a) {
+    word bits;
     memcpy(&bits, &a, sizeof bits);
-    bits <<= 52;
-    memcpy(&a, &bits, sizeof bits);
+    return bits;
+}
+INLINE vec vec_of(word bits) {
+    vec a;
+    memcpy(&a, &bits, sizeof a);
     return a;
 }
-#endif
+INLINE vec v_flip_sign(vec a, vec b) { return vec_of(bits_of(a) ^ (bits_of(b) & bits_of(-(real)0))); }
+INLINE vec v_and(vec a, vec b) { return vec_of(bits_of(a) & bits_of(b)); }
+INLINE vec v_add_bits(vec a, vec b) { return vec_of(bits_of(a) + bits_of(b)); }
+INLINE vec v_shift_left(vec a, int count) { return vec_of(bits_of(a) << count); }
+INLINE vec v_shift_right(vec a, int count) { return vec_of(bits_of(a) >> count); }
 
 #endif

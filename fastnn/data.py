@@ -1,0 +1,128 @@
+"""Rows as the training kernels read them: where they lie, in the type they have, without a copy."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastnn._engine import ELEMENT_TYPES, Rows
+from fastnn._kernels import as_floating
+
+CHECKED_ELEMENTS = 1 << 16  # at a time: a check needs little memory beside the data's own
+
+
+def rows(
+    x: ArrayLike,
+    y: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    *,
+    names: tuple[str, str, str] = ("X", "y", "sample_weight"),
+    n_inputs: int,
+    n_outputs: int,
+    loss: str,
+    dtype: np.dtype[Any],
+) -> Rows:
+    """Check inputs and, unless they are None, targets and weights of a network, and describe them to the engine."""
+    inputs = table(x, names[0], dtype)
+    if inputs.shape[1] != n_inputs:
+        raise ValueError(f"{names[0]} must have {n_inputs} columns, the network's inputs; got shape {inputs.shape}")
+    if y is None:
+        return Rows(inputs)
+    if len(inputs) == 0:
+        raise ValueError(f"{names[0]} must have at least 1 row; got shape {inputs.shape}")
+    values, labels = targets(y, names[1], n_outputs, loss, dtype)
+    if len(values) != len(inputs):
+        raise ValueError(f"{names[1]} must have as many rows as {names[0]} ({len(inputs)}); got {len(values)}")
+    return Rows(inputs, values, weights(sample_weight, names[2], len(inputs)), labels)
+
+
+def table(value: ArrayLike, name: str, dtype: np.dtype[Any], *, column: bool = False) -> NDArray[Any]:
+    """Return an array (rows, columns) of finite numbers that the engine can read; a column may come one-dimensional."""
+    array = numeric(value, name)
+    if column and array.ndim == 1:
+        array = array[:, np.newaxis]
+    if array.ndim != 2:
+        hint = f"; use {name}.reshape(1, -1) for a single row" if array.ndim == 1 else ""
+        raise ValueError(f"{name} must have 2 dimensions, (rows, columns); got shape {array.shape}{hint}")
+    check_finite(array, name, dtype)
+    return array
+
+
+def numeric(value: ArrayLike, name: str) -> NDArray[Any]:
+    """Return an array of one of the engine's element types; only other types and byte orders are copied."""
+    array = value if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray) else None
+    if array is None or array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        array = np.asarray(value) if hasattr(value, "__array__") and not isinstance(value, np.ma.MaskedArray) else None
+    if array is None or array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        array = as_floating(value, name)
+    array = np.asarray(array)  # a matrix or memory map as a plain array: a view
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8)
+    if array.dtype.name not in ELEMENT_TYPES:
+        array = as_floating(array, name)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def check_finite(array: NDArray[Any], name: str, dtype: np.dtype[Any]) -> None:
+    """Raise a ValueError unless all numbers are finite in dtype; integers always are."""
+    if array.dtype.kind != "f" or array.size == 0:
+        return
+    largest = np.finfo(dtype).max
+    step = max(1, CHECKED_ELEMENTS // array.shape[1])
+    for first in range(0, len(array), step):
+        block = array[first : first + step]
+        if not (-largest <= block.min() and block.max() <= largest):  # False for NaN too
+            row, column = np.argwhere(~((-largest <= block) & (block <= largest)))[0]
+            where = f"row {first + row}, column {column}"
+            raise ValueError(f"{name} must be finite in {dtype}; got {block[row, column]} in {where}")
+
+
+def targets(y: ArrayLike, name: str, n_outputs: int, loss: str, dtype: np.dtype[Any]) -> tuple[NDArray[Any], bool]:
+    """Return the targets (n, k), or class numbers (n, 1), and which of the two they are."""
+    values = table(y, name, dtype, column=True)
+    if loss == "cross_entropy" and values.shape[1] == 1:
+        check_labels(values, name, n_outputs)
+        return values, True
+    if values.shape[1] != n_outputs:
+        labels = f", or integer labels of shape ({len(values)},)" if loss == "cross_entropy" else ""
+        raise ValueError(f"{name} must have shape ({len(values)}, {n_outputs}){labels}; got {np.shape(values)}")
+    lowest, highest = values.min(initial=0), values.max(initial=0)
+    if loss in ("poisson", "binary_cross_entropy", "cross_entropy") and lowest < 0:
+        raise ValueError(f"{name} must not be negative with loss {loss!r}; got {lowest}")
+    if loss in ("binary_cross_entropy", "cross_entropy") and highest > 1:
+        raise ValueError(f"{name} must be at most 1 with loss {loss!r}; got {highest}")
+    if loss == "cross_entropy":
+        check_probabilities(values, name)
+    return values, False
+
+
+def check_labels(labels: NDArray[Any], name: str, n_classes: int) -> None:
+    """Raise a ValueError unless all are whole numbers from 0 to n_classes - 1."""
+    if len(labels) == 0:
+        return
+    lowest, highest = labels.min(), labels.max()
+    if lowest < 0 or highest >= n_classes:
+        wrong = lowest if lowest < 0 else highest
+        raise ValueError(f"{name} must hold class numbers from 0 to {n_classes - 1}, the outputs less one; got {wrong}")
+    if labels.dtype.kind == "f" and (labels != np.floor(labels)).any():
+        raise ValueError(f"{name} must hold whole class numbers; got {labels[labels != np.floor(labels)][0]}")
+
+
+def check_probabilities(values: NDArray[Any], name: str) -> None:
+    """Raise a ValueError unless each row sums to 1, within the rounding of a float32."""
+    sums = values.sum(axis=1, dtype=np.float64)
+    wrong = np.flatnonzero(np.abs(sums - 1) > 1e-4)
+    if len(wrong):
+        raise ValueError(f"{name} must have rows that sum to 1, as probabilities do; row {wrong[0]} has {sums[wrong[0]]}")
+
+
+def weights(value: ArrayLike | None, name: str, n_rows: int) -> NDArray[np.float64] | None:
+    """Return the weight of each row as a column of float64."""
+    if value is None:
+        return None
+    array = np.ascontiguousarray(table(value, name, np.dtype(np.float64), column=True), np.float64)
+    if array.shape != (n_rows, 1):
+        raise ValueError(f"{name} must have shape ({n_rows},), one weight for each row; got {np.shape(value)}")
+    if array.min(initial=0) < 0:
+        raise ValueError(f"{name} must not be negative; got {array.min()}")
+    return array

@@ -1,0 +1,100 @@
+/* The epochs of a fit: order of the rows, steps, validation, early stopping. */
+#include "fastnn.h"
+
+#include <math.h>
+#include <string.h>
+
+static size_t parameter_bytes(const fastnn_fit *f) {
+    return (size_t)(f->training.network->n_parameters * (f->training.kernels->bits / 8));
+}
+
+static int64_t batch_count(const fastnn_training *t) { return (t->data.rows + t->batch_size - 1) / t->batch_size; }
+
+static void begin_epoch(fastnn_fit *f) {
+    fastnn_training *t = &f->training;
+    memcpy(f->previous, t->update.parameters, parameter_bytes(f));
+    if (f->order) fastnn_shuffle(f->order, t->data.rows, f->next_random, f->random_state);
+    t->data.order = f->order;
+    if (t->network->layers[0].dropout > 0) t->dropout_key = f->next_random(f->random_state);
+    t->update.learning_rate = f->learning_rates[f->epoch];
+    t->loss = 0;
+    f->validation.position = 0;
+}
+
+/* As many steps as fit into the time; they take about as long as the last ones. */
+static void take_steps(fastnn_fit *f, double seconds) {
+    fastnn_training *t = &f->training;
+    const int64_t left = batch_count(t) - f->batch;
+    const double begin = fastnn_seconds(), fit = f->step_seconds > 0 ? seconds / f->step_seconds : 1;
+    const int64_t steps = fit < 1 ? 1 : fit < (double)left ? (int64_t)fit : left;
+    t->first = f->batch;
+    t->last = f->batch + steps;
+    fastnn_train(t);
+    f->batch = isfinite(t->loss) ? t->last : batch_count(t);
+    f->step_seconds = (fastnn_seconds() - begin) / (double)steps;
+}
+
+/* Whether the parameters are all finite: the squares of x - x are 0 or not a number. */
+static int is_finite(const fastnn_fit *f) {
+    const fastnn_training *t = &f->training;
+    const void *parameters = t->update.parameters;
+    return t->kernels->sum_squared_error(parameters, parameters, t->network->n_parameters) == 0;
+}
+
+/* Whether to stop because the loss has not fallen for long. */
+static int watch(fastnn_fit *f) {
+    const double loss = f->on_validation ? f->validation_losses[f->epoch] : f->losses[f->epoch];
+    if (loss < f->lowest_loss) {
+        f->lowest_loss = loss;
+        f->best_epoch = f->epoch;
+        if (f->best_parameters) memcpy(f->best_parameters, f->training.update.parameters, parameter_bytes(f));
+    }
+    if (loss < f->best_loss - f->min_delta) {
+        f->best_loss = loss;
+        f->bad_epochs = 0;
+    } else {
+        f->bad_epochs++;
+    }
+    return f->bad_epochs > f->patience;
+}
+
+static int end_epoch(fastnn_fit *f) {
+    fastnn_training *t = &f->training;
+    const double loss = t->loss / (double)t->data.rows;
+    const int validates = f->validation.data.rows > 0;
+    int stops = 0;
+    f->losses[f->epoch] = loss;
+    if (validates) f->validation_losses[f->epoch] = f->validation.loss;
+    f->seconds[f->epoch] = fastnn_seconds();
+    if (!isfinite(loss) || !is_finite(f) || (validates && !isfinite(f->validation.loss))) {
+        memcpy(t->update.parameters, f->previous, parameter_bytes(f));
+        return FASTNN_NOT_FINITE;
+    }
+    if (f->watches) stops = watch(f);
+    f->epoch++;
+    f->batch = 0;
+    if (stops) return FASTNN_STOPPED_EARLY;
+    if (f->epoch == f->n_epochs) return FASTNN_FINISHED;
+    return f->seconds[f->epoch - 1] >= f->deadline ? FASTNN_OUT_OF_TIME : FASTNN_RUNNING;
+}
+
+int fastnn_fit_for(fastnn_fit *f, double seconds) {
+    const double end = fastnn_seconds() + seconds;
+    double left = seconds;
+    int state = FASTNN_RUNNING;
+    while (state == FASTNN_RUNNING) {
+        if (f->batch == 0) begin_epoch(f);
+        if (f->batch < batch_count(&f->training)) take_steps(f, left);
+        left = end - fastnn_seconds();
+        if (f->batch < batch_count(&f->training)) {
+            if (left <= 0) break;
+            continue;
+        }
+        if (f->validation.position < f->validation.data.rows && isfinite(f->training.loss) &&
+            !fastnn_predict(&f->validation, left))
+            break;
+        state = end_epoch(f);
+        if (left <= 0) break;
+    }
+    return state;
+}

@@ -1,0 +1,119 @@
+/* Rows of a table of any numeric type, picked by number and turned into panels: a panel holds `lanes` rows, feature by
+ * feature. The lanes past the last row are filled with zeros.
+ *
+ * Elements are read byte by byte, as it were, so neither alignment nor strides matter. */
+#ifndef FASTNN_KERNELS_GATHER_H
+#define FASTNN_KERNELS_GATHER_H
+
+typedef fastnn_table_view table_view;
+
+INLINE const char *row_of(const table_view *from, const int64_t *order, int64_t i) {
+    return (const char *)from->data + (order ? order[i] : i) * from->row_stride;
+}
+
+/* One lane of a panel. */
+static void gather_row(real *panel, int64_t lanes, const table_view *from, const char *row) {
+    switch (from->type) {
+#define CASE(name, type)                                                                                               \
+    case name:                                                                                                         \
+        for (int64_t j = 0; j < from->columns; j++, row += from->column_stride) {                                      \
+            type element;                                                                                              \
+            memcpy(&element, row, sizeof element);                                                                     \
+            panel[j * lanes] = (real)element;                                                                          \
+        }                                                                                                              \
+        break;
+        CASE(FASTNN_FLOAT32, float)
+        CASE(FASTNN_FLOAT64, double)
+        CASE(FASTNN_INT8, int8_t)
+        CASE(FASTNN_INT16, int16_t)
+        CASE(FASTNN_INT32, int32_t)
+        CASE(FASTNN_INT64, int64_t)
+        CASE(FASTNN_UINT8, uint8_t)
+        CASE(FASTNN_UINT16, uint16_t)
+        CASE(FASTNN_UINT32, uint32_t)
+        CASE(FASTNN_UINT64, uint64_t)
+#undef CASE
+    }
+}
+
+/* VLEN whole rows of the dtype itself, their elements contiguous: squares are transposed in registers. */
+INLINE void gather_vectors(real *panel, int64_t lanes, const real *const rows[VLEN], int64_t columns) {
+    int64_t j = 0;
+    for (; j + VLEN <= columns; j += VLEN) {
+        vec square[VLEN];
+        UNROLL
+        for (int i = 0; i < VLEN; i++) square[i] = v_load(rows[i] + j);
+        v_transpose(square);
+        UNROLL
+        for (int i = 0; i < VLEN; i++) v_store(panel + (j + i) * lanes, square[i]);
+    }
+    for (; j < columns; j++)
+        for (int i = 0; i < VLEN; i++) panel[j * lanes + i] = rows[i][j];
+}
+
+static int is_plain(const table_view *from) {
+    const int type = sizeof(real) == 4 ? FASTNN_FLOAT32 : FASTNN_FLOAT64;
+    return from->type == type && from->column_stride == (int64_t)sizeof(real) &&
+           ((uintptr_t)from->data | (uintptr_t)from->row_stride) % sizeof(real) == 0;
+}
+
+/* panel (columns, lanes) = rows order[0] to order[rows - 1], rows <= lanes. */
+static void gather_panel(real *panel, int64_t lanes, const table_view *from, const int64_t *order, int64_t first,
+                         int64_t rows) {
+    int64_t i = 0;
+    if (is_plain(from)) {
+        for (; i + VLEN <= rows; i += VLEN) {
+            const real *whole[VLEN];
+            for (int v = 0; v < VLEN; v++) whole[v] = (const real *)row_of(from, order, first + i + v);
+            gather_vectors(panel + i, lanes, whole, from->columns);
+        }
+    }
+    for (; i < rows; i++) gather_row(panel + i, lanes, from, row_of(from, order, first + i));
+    for (; i < lanes; i++)
+        for (int64_t j = 0; j < from->columns; j++) panel[j * lanes + i] = 0;
+}
+
+/* out (rows, columns), its rows contiguous = the first rows of a panel */
+static void scatter_panel(real *out, int64_t row, const real *panel, int64_t lanes, int64_t columns, int64_t rows) {
+    int64_t i = 0;
+    for (; i + VLEN <= rows; i += VLEN) {
+        real *to = out + i * row;
+        int64_t j = 0;
+        for (; j + VLEN <= columns; j += VLEN) {
+            vec square[VLEN];
+            UNROLL
+            for (int v = 0; v < VLEN; v++) square[v] = v_load(panel + (j + v) * lanes + i);
+            v_transpose(square);
+            UNROLL
+            for (int v = 0; v < VLEN; v++) v_store(to + v * row + j, square[v]);
+        }
+        for (; j < columns; j++)
+            for (int v = 0; v < VLEN; v++) to[v * row + j] = panel[j * lanes + i + v];
+    }
+    for (; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) out[i * row + j] = panel[j * lanes + i];
+}
+
+/* packed: for each TILE_COLUMNS features a block of `stride` rows of so many elements, of which `first` and the following
+ * are the first `rows` lanes of panel (features, lanes). The features past the last are undefined. */
+static void transpose_panel(real *packed, int64_t stride, int64_t first, const real *panel, int64_t lanes,
+                            int64_t features, int64_t rows) {
+    for (int64_t j = 0; j < features; j += VLEN) {
+        real *to = packed + j / TILE_COLUMNS * stride * TILE_COLUMNS + first * TILE_COLUMNS + j % TILE_COLUMNS;
+        const int64_t count = smaller(features - j, VLEN);
+        if (lanes == 1) {
+            v_store_part(to, v_first(count), v_load_part(panel + j, v_first(count)));
+            continue;
+        }
+        for (int64_t i = 0; i < rows; i += VLEN) {
+            vec square[VLEN];
+            UNROLL
+            for (int v = 0; v < VLEN; v++) square[v] = v < count ? v_load(panel + (j + v) * lanes + i) : v_zero();
+            v_transpose(square);
+            UNROLL
+            for (int v = 0; v < VLEN; v++) v_store(to + (i + v) * TILE_COLUMNS, square[v]);
+        }
+    }
+}
+
+#endif

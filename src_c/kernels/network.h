@@ -1,0 +1,405 @@
+/* Networks of any depth: a block of rows forward and back, and the gradient of the parameters.
+ *
+ *     a_0 = x     z_l = W_l^T a_l-1 + b_l     a_l = f_l(z_l)     delta_L = d loss / d z_L
+ *     delta_l-1 = (W_l delta_l) * f'_l-1     gradient of W_l = a_l-1 delta_l^T     gradient of b_l = sum of delta_l
+ *
+ * Activations are stored feature by feature, in panels of `lanes` rows: the rows are the lanes of the vectors, so no width of a
+ * layer leaves lanes empty, and a panel is at once what a product takes and what it gives. Below the features of a layer
+ * stands a row of ones, by which the biases, which follow the weights in the parameters, are one more row of these. A block of one
+ * row has panels of one lane; then the lanes of the vectors run along the features.
+ *
+ * Every sum over inputs or outputs is one chain of fused multiply-adds in order, and so is every sum over rows, carried
+ * from block to block. */
+#ifndef FASTNN_KERNELS_NETWORK_H
+#define FASTNN_KERNELS_NETWORK_H
+
+typedef fastnn_network network;
+typedef fastnn_layer layer;
+typedef fastnn_batch batch;
+
+/* How the rows of a block lie. */
+typedef struct {
+    int64_t rows, lanes, panels;
+} rows_layout;
+
+static rows_layout layout_of(int64_t rows) {
+    const int64_t lanes = rows == 1 ? 1 : TILE_COLUMNS;
+    return (rows_layout){rows, lanes, (rows + lanes - 1) / lanes};
+}
+
+static int64_t rounded_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+static const layer *last_layer(const network *w) { return w->layers + w->n_layers - 1; }
+
+/* Features of all layers, the rows of ones included. */
+static int64_t feature_count(const network *w) {
+    const layer *last = last_layer(w);
+    return last->features + last->n_inputs + 1 + last->n_outputs + 1;
+}
+
+/* Where the inputs of layer l begin, or for l = n_layers the output, and how far apart their panels lie. */
+static real *activations(const network *w, int64_t l, const real *base, rows_layout r) {
+    const layer *last = last_layer(w);
+    const int64_t features = l < w->n_layers ? w->layers[l].features : last->features + last->n_inputs + 1;
+    return (real *)base + features * r.lanes * r.panels;
+}
+
+static int64_t panel_size(const network *w, int64_t l, rows_layout r) {
+    return ((l < w->n_layers ? w->layers[l].n_inputs : last_layer(w)->n_outputs) + 1) * r.lanes;
+}
+
+static int64_t widest(const network *w) {
+    int64_t n = w->layers[0].n_inputs;
+    for (int64_t l = 0; l < w->n_layers; l++)
+        if (w->layers[l].n_outputs > n) n = w->layers[l].n_outputs;
+    return n;
+}
+
+static int is_fused(int loss) {
+    return loss == FASTNN_POISSON || loss == FASTNN_BINARY_CROSS_ENTROPY || loss == FASTNN_CROSS_ENTROPY;
+}
+
+static int64_t network_block_rows(const network *w, int64_t rows) {
+    enum { BLOCK_BYTES = 256 * 1024, LARGE_BYTES = 1024 * 1024, FEW = 128, MANY = 512 };
+    int64_t fit = BLOCK_BYTES / (int64_t)sizeof(real) / (2 * feature_count(w));
+    fit = w->n_parameters * (int64_t)sizeof(real) > LARGE_BYTES || fit > MANY ? MANY : fit < FEW ? FEW : fit;
+    return smaller(rows, fit / 64 * 64);
+}
+
+/* How many rows go through the whole network together: few enough to stay in the first cache where the weights do. */
+static int64_t group_rows(const network *w) {
+    enum { NEAR_PARAMETERS = 4096, NEAR = 64, FAR = 512 };
+    return w->n_parameters <= NEAR_PARAMETERS ? NEAR : FAR;
+}
+
+/* What one thread works with. */
+typedef struct {
+    real *activations; /* of a group, where they are not the block's */
+    real *slopes; /* laid out as the activations */
+    real *delta, *other; /* (panels, n_outputs, lanes) of two neighbouring layers */
+    real *targets; /* (n_outputs, lanes) */
+    real *weights, *losses; /* (lanes) */
+    real *packed;
+} network_scratch_parts;
+
+static network_scratch_parts scratch_parts(const network *w, char *scratch, int64_t *bytes) {
+    const int64_t rows = group_rows(w), wide = rounded_up(widest(w) + 1, TILE_COLUMNS);
+    const int64_t sizes[] = {feature_count(w) * rows, feature_count(w) * rows, wide * rows,  wide * rows,
+                             wide * TILE_COLUMNS,     TILE_COLUMNS,            TILE_COLUMNS, PACKED_A};
+    real *parts[8];
+    int64_t offset = 0;
+    for (int i = 0; i < 8; i++) {
+        parts[i] = scratch ? (real *)(scratch + offset) : NULL;
+        offset += rounded_up(sizes[i] * (int64_t)sizeof(real), FASTNN_ALIGNMENT);
+    }
+    *bytes = offset;
+    return (network_scratch_parts){parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6], parts[7]};
+}
+
+static int64_t network_scratch(const network *w) {
+    int64_t bytes;
+    scratch_parts(w, NULL, &bytes);
+    return bytes;
+}
+
+/* Of a block: the activations, then each layer's deltas, transposed. */
+static int64_t network_workspace(const network *w, int64_t block_rows) {
+    const int64_t rows = rounded_up(block_rows, TILE_COLUMNS);
+    int64_t columns = feature_count(w);
+    for (int64_t l = 0; l < w->n_layers; l++) columns += rounded_up(w->layers[l].n_outputs, TILE_COLUMNS);
+    return columns * rows * (int64_t)sizeof(real);
+}
+
+/* Where the transposed deltas of layer l begin: in blocks of TILE_COLUMNS outputs, each (rows, TILE_COLUMNS) */
+static real *transposed_deltas(const network *w, int64_t l, const real *workspace, rows_layout r) {
+    const int64_t rows = r.lanes * r.panels;
+    int64_t columns = feature_count(w);
+    for (int64_t i = 0; i < l; i++) columns += rounded_up(w->layers[i].n_outputs, TILE_COLUMNS);
+    return (real *)workspace + columns * rows;
+}
+
+/* Some panels on their way through the network. */
+typedef struct {
+    const network *w;
+    const real *parameters;
+    const batch *data;
+    rows_layout block; /* the rows that the activations are laid out for */
+    real *activations; /* of that block */
+    int64_t panel, panels; /* the group: its first panel in the block, and how many */
+    int64_t first, rows; /* its rows in the batch */
+    const network_scratch_parts *s;
+} group;
+
+static real *group_inputs(const group *g, int64_t l) {
+    return activations(g->w, l, g->activations, g->block) + g->panel * panel_size(g->w, l, g->block);
+}
+
+static real *group_slopes(const group *g, int64_t l) {
+    const rows_layout r = {g->rows, g->block.lanes, g->panels};
+    return activations(g->w, l, g->s->slopes, r);
+}
+
+static int64_t rows_in_panel(const group *g, int64_t panel) {
+    return smaller(g->rows - panel * g->block.lanes, g->block.lanes);
+}
+
+static void fill_ones(real *row, int64_t lanes) {
+    for (int64_t i = 0; i < lanes; i++) row[i] = 1;
+}
+
+static void gather_inputs(const group *g) {
+    const int64_t lanes = g->block.lanes, size = panel_size(g->w, 0, g->block), d = g->w->layers[0].n_inputs;
+    real *x = group_inputs(g, 0);
+    for (int64_t p = 0; p < g->panels; p++, x += size) {
+        gather_panel(x, lanes, &g->data->x, g->data->order, g->first + p * lanes, rows_in_panel(g, p));
+        fill_ones(x + d * lanes, lanes);
+    }
+}
+
+/* c (panels, m, lanes) = a (m, k) b (panels, k, lanes), with so many elements from panel to panel */
+static void panels_times(const group *g, real *c, int64_t c_panel, matrix a, const real *b, int64_t b_panel, int64_t m,
+                         int64_t k, int copies) {
+    const int64_t lanes = g->block.lanes;
+    if (lanes == 1)
+        row_product(c, b, 1, (matrix){a.at, a.column, a.row, 0, 0}, 0, m, k);
+    else
+        panels_product((target){c, lanes, 1}, c_panel, a, b, b_panel, m, rounded_up(g->rows, VLEN), k, copies,
+                       g->s->packed);
+}
+
+/* Layer l's z, and below it the ones for the next layer's biases. */
+static void forward_products(const group *g, int64_t l) {
+    enum { FEW_PANELS = 4, NEAR_BYTES = 32 * 1024 };
+    const layer *of = g->w->layers + l;
+    const int64_t lanes = g->block.lanes, n = of->n_outputs, k = of->n_inputs + of->bias;
+    const int64_t size = panel_size(g->w, l + 1, g->block);
+    const int copies = g->panels >= FEW_PANELS && k * n * (int64_t)sizeof(real) > NEAR_BYTES;
+    real *z = group_inputs(g, l + 1);
+    panels_times(g, z, size, transposed(g->parameters + of->weights, n), group_inputs(g, l),
+                 panel_size(g->w, l, g->block), n, k, copies);
+    for (int64_t p = 0; p < g->panels; p++) fill_ones(z + p * size + n * lanes, lanes);
+}
+
+static void activate(const group *g, int64_t l, int training) {
+    const layer *of = g->w->layers + l;
+    const int64_t lanes = g->block.lanes, n = of->n_outputs * lanes, size = panel_size(g->w, l + 1, g->block);
+    const int dropped = training && of->dropout > 0;
+    real *a = group_inputs(g, l + 1), *slope = group_slopes(g, l + 1);
+    for (int64_t p = 0; p < g->panels; p++, a += size, slope += size) {
+        if (l == g->w->n_layers - 1 && g->w->softmax) {
+            softmax_panel(a, of->n_outputs, lanes);
+            continue;
+        }
+        activation_forward(of->activation, a, fastnn_needs_slope(of->activation) ? slope : NULL, a, n);
+        if (!dropped) continue;
+        if (!fastnn_needs_slope(of->activation)) {
+            fill_ones(slope, n);
+            activation_backward(of->activation, slope, a, NULL, n);
+        }
+        dropout_panel(a, slope, of->n_outputs, lanes, of->dropout, mix64(g->data->dropout_key + (uint64_t)l),
+                      g->first + p * lanes);
+    }
+}
+
+/* All layers, but for the output activation. */
+static void forward_group(const group *g, int training) {
+    gather_inputs(g);
+    for (int64_t l = 0; l < g->w->n_layers; l++) {
+        forward_products(g, l);
+        if (l < g->w->n_layers - 1) activate(g, l, training);
+    }
+}
+
+/* delta *= f' of the layer whose outputs are the inputs of layer l. */
+static void multiply_by_slope(const group *g, int64_t l, real *delta, int training) {
+    const layer *of = g->w->layers + l - 1;
+    const int64_t n = of->n_outputs * g->block.lanes, size = panel_size(g->w, l, g->block);
+    const int dropped = training && of->dropout > 0;
+    const real *a = group_inputs(g, l), *slope = group_slopes(g, l);
+    for (int64_t p = 0; p < g->panels; p++, a += size, slope += size)
+        activation_backward(dropped ? FASTNN_SIN : of->activation, delta + p * n, a, slope, n);
+}
+
+/* The output's delta, unless it is NULL, and each row's loss times its weight. */
+static void output_delta(const group *g, double *row_losses) {
+    const network *w = g->w;
+    const int64_t lanes = g->block.lanes, k = last_layer(w)->n_outputs, size = panel_size(w, w->n_layers, g->block);
+    const network_scratch_parts *s = g->s;
+    if (!is_fused(w->loss)) activate(g, w->n_layers - 1, 1);
+    for (int64_t p = 0; p < g->panels; p++) {
+        const int64_t first = g->first + p * lanes, rows = rows_in_panel(g, p);
+        real *output = group_inputs(g, w->n_layers) + p * size;
+        gather_panel(s->targets, lanes, &g->data->y, g->data->order, first, rows);
+        if (g->data->weights.data)
+            gather_panel(s->weights, lanes, &g->data->weights, g->data->order, first, rows);
+        else
+            fill_ones(s->weights, lanes);
+        real scaled[TILE_COLUMNS];
+        for (int64_t i = 0; i < lanes; i++) scaled[i] = s->weights[i] * (real)g->data->scale;
+        loss_backward(w->loss, w->loss_parameter, g->data->labels,
+                      (loss_panel){output, s->targets, scaled, s->delta + p * k * lanes, s->losses}, k, lanes);
+        for (int64_t i = 0; i < rows; i++) row_losses[p * lanes + i] = (double)s->losses[i] * (double)s->weights[i];
+    }
+    if (!is_fused(w->loss)) multiply_by_slope(g, w->n_layers, s->delta, 1);
+}
+
+/* The deltas of the layer before: other = W_l delta, times the slope. */
+static void backward_products(const group *g, int64_t l, const real *delta, real *other) {
+    const layer *of = g->w->layers + l;
+    const int64_t lanes = g->block.lanes, m = of->n_inputs, k = of->n_outputs;
+    panels_times(g, other, m * lanes, row_major(g->parameters + of->weights, k), delta, k * lanes, m, k,
+                 packs_a(m, g->rows, k));
+}
+
+static void backpropagate_group(const group *g, double *row_losses) {
+    const network *w = g->w;
+    const int64_t lanes = g->block.lanes;
+    real *delta = g->s->delta, *other = g->s->other;
+    forward_group(g, 1);
+    output_delta(g, row_losses);
+    for (int64_t l = w->n_layers - 1; l >= 0; l--) {
+        const int64_t n = w->layers[l].n_outputs;
+        real *packed = transposed_deltas(w, l, g->activations, g->block);
+        for (int64_t p = 0; p < g->panels; p++)
+            transpose_panel(packed, lanes * g->block.panels, (g->panel + p) * lanes, delta + p * n * lanes, lanes, n,
+                            rows_in_panel(g, p));
+        if (l == 0) break;
+        backward_products(g, l, delta, other);
+        multiply_by_slope(g, l, other, 1);
+        real *const swapped = delta;
+        delta = other;
+        other = swapped;
+    }
+}
+
+static void network_backpropagate(const network *w, const void *parameters, const batch *data, int64_t block,
+                                  int64_t block_rows, int64_t first, int64_t last, double *row_losses, void *workspace,
+                                  void *scratch) {
+    int64_t bytes;
+    const network_scratch_parts s = scratch_parts(w, scratch, &bytes);
+    const rows_layout r = layout_of(block_rows);
+    for (int64_t i = first, step = group_rows(w); i < last; i += step) {
+        const int64_t rows = smaller(last - i, step);
+        const group g = {w,          parameters, data, r, workspace, i / r.lanes, (rows + r.lanes - 1) / r.lanes,
+                         block + i, rows,       &s};
+        backpropagate_group(&g, row_losses + i);
+    }
+}
+
+/* Slice `slice` of `slices` of n, in whole units. */
+static void slice_of(int64_t n, int64_t unit, int64_t slice, int64_t slices, int64_t *first, int64_t *last) {
+    const int64_t units = (n + unit - 1) / unit;
+    *first = smaller(n, units * slice / slices * unit);
+    *last = smaller(n, units * (slice + 1) / slices * unit);
+}
+
+static void network_gradient(const network *w, void *gradient, int64_t block_rows, int accumulate, int64_t slice,
+                             int64_t slices, const void *workspace) {
+    const rows_layout r = layout_of(block_rows);
+    for (int64_t l = 0; l < w->n_layers; l++) {
+        const layer *of = w->layers + l;
+        const int64_t n = of->n_outputs, jump = panel_size(w, l, r) - r.lanes, rows = r.lanes * r.panels;
+        const real *inputs = activations(w, l, workspace, r);
+        const matrix deltas = {transposed_deltas(w, l, workspace, r), TILE_COLUMNS, 1, 0, 0};
+        int64_t i, end;
+        slice_of(of->n_inputs + of->bias, TILE_ROWS, slice, slices, &i, &end);
+        if (i < end)
+            block_product((target){(real *)gradient + of->weights + i * n, n, 1}, TILE_COLUMNS,
+                          (matrix){inputs + i * r.lanes, r.lanes, 1, r.lanes, jump}, deltas, rows * TILE_COLUMNS,
+                          block_rows, accumulate, end - i, n, NULL);
+    }
+}
+
+/* Update the parameters whose gradient is that of the slice. */
+static void network_update(const network *w, const fastnn_update *u, int64_t slice, int64_t slices) {
+    for (int64_t l = 0; slices > 1 && l < w->n_layers; l++) {
+        const layer *of = w->layers + l;
+        int64_t first, last;
+        slice_of(of->n_inputs + of->bias, TILE_ROWS, slice, slices, &first, &last);
+        update_parameters(u, of->weights + first * of->n_outputs, of->weights + last * of->n_outputs);
+    }
+    if (slices == 1) update_parameters(u, 0, w->n_parameters);
+}
+
+/* A group of a batch that no gradient is wanted of lies in the scratch memory. */
+static group scratch_group(const network *w, const void *parameters, const batch *data, int64_t first, int64_t rows,
+                           const network_scratch_parts *s) {
+    const rows_layout r = layout_of(rows);
+    return (group){w, parameters, data, r, s->activations, 0, r.panels, first, rows, s};
+}
+
+static void network_forward(const network *w, const void *parameters, const batch *data, int64_t first, int64_t last,
+                            void *output, double *row_losses, void *scratch) {
+    int64_t bytes;
+    const network_scratch_parts s = scratch_parts(w, scratch, &bytes);
+    const int64_t k = last_layer(w)->n_outputs;
+    for (int64_t i = first, step = group_rows(w); i < last; i += step) {
+        const group g = scratch_group(w, parameters, data, i, smaller(last - i, step), &s);
+        forward_group(&g, 0);
+        if (row_losses) output_delta(&g, row_losses + i - first);
+        if (!output) continue;
+        if (!row_losses || is_fused(w->loss)) activate(&g, w->n_layers - 1, 0);
+        for (int64_t p = 0; p < g.panels; p++)
+            scatter_panel((real *)output + (i - first + p * g.block.lanes) * k, k,
+                          group_inputs(&g, w->n_layers) + p * panel_size(w, w->n_layers, g.block), g.block.lanes, k,
+                          rows_in_panel(&g, p));
+    }
+}
+
+/* delta = d output_j / d z, for the output activation */
+static void output_slope(const group *g, int64_t j) {
+    const network *w = g->w;
+    const int64_t lanes = g->block.lanes, k = last_layer(w)->n_outputs, size = panel_size(w, w->n_layers, g->block);
+    activate(g, w->n_layers - 1, 0);
+    for (int64_t p = 0; p < g->panels; p++) {
+        const real *a = group_inputs(g, w->n_layers) + p * size;
+        real *delta = g->s->delta + p * k * lanes;
+        for (int64_t m = 0; m < k; m++)
+            for (int64_t i = 0; i < lanes; i++)
+                delta[m * lanes + i] = !w->softmax ? (real)(m == j)
+                                                   : a[j * lanes + i] * ((real)(m == j) - a[m * lanes + i]);
+    }
+    if (!w->softmax) multiply_by_slope(g, w->n_layers, g->s->delta, 0);
+}
+
+static void network_input_gradient(const network *w, const void *parameters, const batch *data, int64_t first,
+                                   int64_t last, int64_t output, void *gradient, int64_t row_stride, void *scratch) {
+    int64_t bytes;
+    const network_scratch_parts s = scratch_parts(w, scratch, &bytes);
+    for (int64_t i = first, step = smaller(group_rows(w), 64); i < last; i += step) {
+        double row_losses[64];
+        const group g = scratch_group(w, parameters, data, i, smaller(last - i, step), &s);
+        real *delta = s.delta, *other = s.other;
+        forward_group(&g, 0);
+        if (output >= 0)
+            output_slope(&g, output);
+        else
+            output_delta(&g, row_losses);
+        for (int64_t l = w->n_layers - 1; l >= 0; l--) {
+            backward_products(&g, l, delta, other);
+            if (l > 0) multiply_by_slope(&g, l, other, 0);
+            real *const swapped = delta;
+            delta = other;
+            other = swapped;
+        }
+        const int64_t d = w->layers[0].n_inputs;
+        for (int64_t p = 0; p < g.panels; p++)
+            scatter_panel((real *)gradient + (i - first + p * g.block.lanes) * row_stride, row_stride,
+                          delta + p * d * g.block.lanes, g.block.lanes, d, rows_in_panel(&g, p));
+    }
+}
+
+static double network_penalty(const network *w, const void *parameters, void *gradient) {
+    double sum = 0;
+    for (int64_t l = 0; l < w->n_layers; l++) {
+        const layer *of = w->layers + l;
+        const int64_t n = of->n_inputs * of->n_outputs;
+        const real *weights = (const real *)parameters + of->weights;
+        real *g = (real *)gradient + of->weights;
+        if (gradient) map_pairs(g, g, weights, v_set1((real)w->l2), n, v_add_product);
+        sum += sum_of_squares(weights, n);
+    }
+    return sum;
+}
+
+#endif

@@ -1,0 +1,123 @@
+/* The optimizers: one sweep over a stretch of the parameters, its gradient and the state.
+ *
+ *     sgd       v = momentum v + g                       w -= rate v, or for Nesterov's rate (g + momentum v)
+ *     rmsprop   s = beta_2 s + (1 - beta_2) g^2          w -= rate g / (sqrt(s) + epsilon)
+ *     adam      m = beta_1 m + (1 - beta_1) g            w -= rate weight_decay w
+ *               s = beta_2 s + (1 - beta_2) g^2          w -= rate / c_1 m / (sqrt(s) / sqrt(c_2) + epsilon)
+ *
+ * with c_i = 1 - beta_i^t (Sutskever et al. 2013; Tieleman and Hinton 2012; Kingma and Ba 2015; Loshchilov and Hutter 2019;
+ * the variants are PyTorch's). `first` holds v or m, `second` s. */
+#ifndef FASTNN_KERNELS_OPTIMIZER_H
+#define FASTNN_KERNELS_OPTIMIZER_H
+
+/* The constants of one sweep, broadcast. */
+typedef struct {
+    vec scale, rate, decay, beta_1, rest_1, beta_2, rest_2, root, epsilon;
+} sweep;
+
+static sweep sweep_of(const fastnn_update *u) {
+    const int adam = u->optimizer == FASTNN_ADAM;
+    const double rate = adam ? u->learning_rate / (1 - u->beta_1_power) : u->learning_rate;
+    return (sweep){.scale = v_set1((real)u->gradient_scale),
+                   .rate = v_set1((real)rate),
+                   .decay = v_set1((real)(u->learning_rate * u->weight_decay)),
+                   .beta_1 = v_set1((real)u->beta_1),
+                   .rest_1 = v_set1((real)(1 - u->beta_1)),
+                   .beta_2 = v_set1((real)u->beta_2),
+                   .rest_2 = v_set1((real)(1 - u->beta_2)),
+                   .root = v_set1((real)(adam ? 1 / sqrt(1 - u->beta_2_power) : 1)),
+                   .epsilon = v_set1((real)u->epsilon)};
+}
+
+typedef struct {
+    vec w, first, second;
+} parameter;
+
+INLINE parameter sgd(const sweep *c, parameter p, vec g) {
+    p.w = v_fnma(c->rate, g, p.w);
+    return p;
+}
+
+INLINE parameter momentum(const sweep *c, parameter p, vec g) {
+    p.first = v_fma(c->beta_1, p.first, g);
+    p.w = v_fnma(c->rate, p.first, p.w);
+    return p;
+}
+
+INLINE parameter nesterov(const sweep *c, parameter p, vec g) {
+    p.first = v_fma(c->beta_1, p.first, g);
+    p.w = v_fnma(c->rate, v_fma(c->beta_1, p.first, g), p.w);
+    return p;
+}
+
+INLINE parameter rmsprop(const sweep *c, parameter p, vec g) {
+    p.second = v_fma(c->beta_2, p.second, v_mul(c->rest_2, v_mul(g, g)));
+    p.w = v_fnma(c->rate, v_div(g, v_add(v_sqrt(p.second), c->epsilon)), p.w);
+    return p;
+}
+
+INLINE parameter adam(const sweep *c, parameter p, vec g) {
+    p.first = v_fma(c->beta_1, p.first, v_mul(c->rest_1, g));
+    p.second = v_fma(c->beta_2, p.second, v_mul(c->rest_2, v_mul(g, g)));
+    p.w = v_fnma(c->rate, v_div(p.first, v_fma(v_sqrt(p.second), c->root, c->epsilon)), p.w);
+    return p;
+}
+
+INLINE parameter adamw(const sweep *c, parameter p, vec g) {
+    p.w = v_fnma(c->decay, p.w, p.w);
+    return adam(c, p, g);
+}
+
+/* Parameters from `from` to `to`; a NULL state is neither read nor written. */
+INLINE void sweep_range(const fastnn_update *u, int64_t from, int64_t to, const int has_first, const int has_second,
+                        parameter (*step)(const sweep *, parameter, vec)) {
+    const sweep c = sweep_of(u);
+    real *const w = u->parameters, *const first = u->first, *const second = u->second;
+    const real *const gradient = u->gradient;
+    parameter p = {v_zero(), v_zero(), v_zero()};
+    int64_t i = from;
+    for (; i + VLEN <= to; i += VLEN) {
+        p.w = v_load(w + i);
+        if (has_first) p.first = v_load(first + i);
+        if (has_second) p.second = v_load(second + i);
+        p = step(&c, p, v_mul(c.scale, v_load(gradient + i)));
+        v_store(w + i, p.w);
+        if (has_first) v_store(first + i, p.first);
+        if (has_second) v_store(second + i, p.second);
+    }
+    if (i < to) {
+        const vpart rest = v_first(to - i);
+        p.w = v_load_part(w + i, rest);
+        if (has_first) p.first = v_load_part(first + i, rest);
+        if (has_second) p.second = v_load_part(second + i, rest);
+        p = step(&c, p, v_mul(c.scale, v_load_part(gradient + i, rest)));
+        v_store_part(w + i, rest, p.w);
+        if (has_first) v_store_part(first + i, rest, p.first);
+        if (has_second) v_store_part(second + i, rest, p.second);
+    }
+}
+
+static void update_parameters(const fastnn_update *u, int64_t from, int64_t to) {
+    switch (u->optimizer) {
+    case FASTNN_SGD:
+        sweep_range(u, from, to, 0, 0, sgd);
+        break;
+    case FASTNN_MOMENTUM:
+        sweep_range(u, from, to, 1, 0, momentum);
+        break;
+    case FASTNN_NESTEROV:
+        sweep_range(u, from, to, 1, 0, nesterov);
+        break;
+    case FASTNN_RMSPROP:
+        sweep_range(u, from, to, 0, 1, rmsprop);
+        break;
+    case FASTNN_ADAM:
+        if (u->weight_decay == 0)
+            sweep_range(u, from, to, 1, 1, adam);
+        else
+            sweep_range(u, from, to, 1, 1, adamw);
+        break;
+    }
+}
+
+#endif

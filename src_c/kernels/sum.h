@@ -1,0 +1,56 @@
+/* Sums of squares.
+ *
+ * The sum has one shape on every machine: element i belongs to lane i mod LANES of a logical vector of 64 bytes, each
+ * lane is a chain of fused multiply-adds, the lanes are added by halving, and chunks of SUM_CHUNK elements are added in
+ * double. So all instruction sets give the same bits, and a long sum in float keeps its accuracy. */
+#ifndef FASTNN_KERNELS_SUM_H
+#define FASTNN_KERNELS_SUM_H
+
+enum { LANES = 64 / (int)sizeof(real), SUM_CHUNK = 1024 };
+
+_Static_assert(LANES % VLEN == 0 && SUM_CHUNK % LANES == 0, "the sum's shape must not depend on VLEN");
+
+/* lanes[0] + ... + lanes[LANES - 1], by halving; overwrites lanes */
+INLINE real sum_lanes(real *lanes) {
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+
+static real chunk_squared_error(const real *output, const real *y, int64_t n) {
+    enum { VECTORS = LANES / VLEN };
+    vec sums[VECTORS];
+    real lanes[LANES];
+    for (int v = 0; v < VECTORS; v++) sums[v] = v_zero();
+    for (; n >= LANES; n -= LANES, output += LANES, y += LANES) {
+        UNROLL
+        for (int v = 0; v < VECTORS; v++) {
+            const vec error = v_sub(v_load(y + v * VLEN), v_load(output + v * VLEN));
+            sums[v] = v_fma(error, error, sums[v]);
+        }
+    }
+    for (int v = 0; v < VECTORS; v++) v_store(lanes + v * VLEN, sums[v]);
+    for (int64_t i = 0; i < n; i++) {
+        const real error = y[i] - output[i];
+        lanes[i] = real_fma(error, error, lanes[i]);
+    }
+    return sum_lanes(lanes);
+}
+
+static double sum_squared_error(const void *output, const void *y, int64_t n) {
+    const real *o = output, *target = y;
+    double sum = 0;
+    for (int64_t i = 0; i < n; i += SUM_CHUNK)
+        sum += (double)chunk_squared_error(o + i, target + i, n - i < SUM_CHUNK ? n - i : SUM_CHUNK);
+    return sum;
+}
+
+static double sum_of_squares(const void *x, int64_t n) {
+    static const real zeros[SUM_CHUNK];
+    double sum = 0;
+    for (int64_t i = 0; i < n; i += SUM_CHUNK)
+        sum += (double)chunk_squared_error((const real *)x + i, zeros, n - i < SUM_CHUNK ? n - i : SUM_CHUNK);
+    return sum;
+}
+
+#endif

@@ -1,0 +1,227 @@
+/* The steps of training: the loop over the batches of an epoch, shared out among a team of threads.
+ *
+ * A step has two phases with the team waiting after each: the rows go forward and back, each thread taking some of them;
+ * then each thread adds up the gradient of some of the parameters, over all rows in order, and moves these parameters. So who
+ * does what cannot be seen in the result. A batch that does not fit in the workspace does its rows in blocks. */
+#include "fastnn.h"
+
+#include <math.h>
+#include <stddef.h>
+
+enum { ROWS_UNIT = 32 };
+
+/* What the threads of a team share, besides the training. */
+typedef struct {
+    fastnn_training *training;
+    double losses[FASTNN_LOSS_LANES];
+    double weight; /* the sum of the batch's row weights */
+    double objective;
+    double gradient_scale;
+} step_state;
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static int is_mean_over_outputs(int loss) {
+    return loss == FASTNN_MSE || loss == FASTNN_MAE || loss == FASTNN_HUBER || loss == FASTNN_QUANTILE ||
+           loss == FASTNN_POISSON;
+}
+
+/* Weights are float64. */
+static double weight_sum(const fastnn_batch *b) {
+    double sum = 0;
+    if (!b->weights.data) return (double)b->rows;
+    for (int64_t i = 0; i < b->rows; i++)
+        sum += *(const double *)((const char *)b->weights.data + (b->order ? b->order[i] : i) * b->weights.row_stride);
+    return sum;
+}
+
+/* What the sum of weighted row losses is multiplied by. */
+static double loss_scale(const fastnn_network *network, double weight) {
+    const int64_t k = network->layers[network->n_layers - 1].n_outputs;
+    if (network->loss == FASTNN_SSE) return 1;
+    if (weight == 0) return 0;
+    return 1 / (weight * (is_mean_over_outputs(network->loss) ? (double)k : 1));
+}
+
+/* The shape of the sum depends on the rows' places in the batch alone, not on how they come in blocks. */
+static void add_losses(double *sums, const double *row_losses, int64_t block, int64_t rows) {
+    for (int64_t i = 0; i < rows; i++) sums[(block + i) % FASTNN_LOSS_LANES] += row_losses[i];
+}
+
+static double total(const double *sums) {
+    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+}
+
+/* A thread's rows, in whole panels. */
+static void share(int64_t rows, int64_t thread, int64_t size, int64_t *first, int64_t *last) {
+    const int64_t units = (rows + ROWS_UNIT - 1) / ROWS_UNIT;
+    *first = smaller(rows, units * thread / size * ROWS_UNIT);
+    *last = smaller(rows, units * (thread + 1) / size * ROWS_UNIT);
+}
+
+/* The gradient of a batch, this thread's slice of it. The team waits after the rows of each block. */
+static void batch_gradient(step_state *s, fastnn_team *team, int64_t thread, const fastnn_batch *batch) {
+    fastnn_training *t = s->training;
+    const fastnn_kernels *kernels = t->kernels;
+    const int64_t size = fastnn_team_size(team);
+    for (int64_t block = 0; block < batch->rows; block += t->block_rows) {
+        const int64_t rows = smaller(batch->rows - block, t->block_rows);
+        int64_t first, last;
+        share(rows, thread, size, &first, &last);
+        if (block > 0) fastnn_team_wait(team);
+        if (first < last)
+            kernels->network_backpropagate(t->network, t->update.parameters, batch, block, rows, first, last,
+                                           t->row_losses + first, t->workspace, t->scratch + thread * t->scratch_bytes);
+        fastnn_team_wait(team);
+        if (thread == 0) add_losses(s->losses, t->row_losses, block, rows);
+        kernels->network_gradient(t->network, t->gradient, rows, block > 0, thread, size, t->workspace);
+    }
+}
+
+/* The objective, once the row losses and, where there is a penalty, the gradient are complete. */
+static void finish_objective(step_state *s) {
+    fastnn_training *t = s->training;
+    s->objective = total(s->losses) * loss_scale(t->network, s->weight);
+    if (t->network->l2 != 0)
+        s->objective +=
+            0.5 * t->network->l2 * t->kernels->network_penalty(t->network, t->update.parameters, t->gradient);
+    for (int i = 0; i < FASTNN_LOSS_LANES; i++) s->losses[i] = 0;
+}
+
+static void clip(step_state *s) {
+    const fastnn_training *t = s->training;
+    const double norm = sqrt(t->kernels->sum_of_squares(t->gradient, t->network->n_parameters));
+    s->gradient_scale = norm > t->clip_norm ? t->clip_norm / norm : 1;
+}
+
+static fastnn_batch batch_at(const fastnn_training *t, int64_t number) {
+    const int64_t first = number * t->batch_size;
+    fastnn_batch batch = t->data;
+    batch.rows = smaller(t->data.rows - first, t->batch_size);
+    if (batch.order) {
+        batch.order += first;
+    } else {
+        batch.x.data = (const char *)batch.x.data + first * batch.x.row_stride;
+        batch.y.data = (const char *)batch.y.data + first * batch.y.row_stride;
+        if (batch.weights.data) batch.weights.data = (const char *)batch.weights.data + first * batch.weights.row_stride;
+    }
+    batch.dropout_key = t->dropout_key + (uint64_t)number * 0x9e3779b97f4a7c15u;
+    return batch;
+}
+
+static void train(void *context, fastnn_team *team, int64_t thread) {
+    step_state *s = context;
+    fastnn_training *t = s->training;
+    const int64_t size = fastnn_team_size(team);
+    const int whole_gradient = t->network->l2 != 0 || t->clip_norm != 0;
+    fastnn_update update = t->update;
+    for (int64_t i = t->first; i < t->last; i++) {
+        fastnn_batch batch = batch_at(t, i);
+        const double weight = weight_sum(&batch);
+        batch.scale = loss_scale(t->network, weight);
+        if (thread == 0) s->weight = weight;
+        batch_gradient(s, team, thread, &batch);
+        if (whole_gradient) fastnn_team_wait(team);
+        if (thread == 0) {
+            finish_objective(s);
+            if (t->clip_norm != 0) clip(s);
+        }
+        if (whole_gradient) fastnn_team_wait(team);
+        update.beta_1_power *= update.beta_1;
+        update.beta_2_power *= update.beta_2;
+        update.gradient_scale = t->clip_norm != 0 ? s->gradient_scale : 1;
+        t->kernels->network_update(t->network, &update, thread, size);
+        fastnn_team_wait(team);
+        if (!isfinite(s->objective)) break;
+        if (thread == 0) t->loss += s->objective * (double)batch.rows;
+    }
+    if (thread != 0) return;
+    t->update.beta_1_power = update.beta_1_power;
+    t->update.beta_2_power = update.beta_2_power;
+    if (!isfinite(s->objective)) t->loss = s->objective;
+}
+
+void fastnn_train(fastnn_training *training) {
+    step_state state = {.training = training};
+    fastnn_team_run(train, &state, training->n_threads);
+}
+
+/* Lemire's method (2019): uniform below n, without bias. */
+static int64_t below(int64_t n, uint64_t (*next)(void *), void *state) {
+    if (n > UINT32_MAX) { /* the bias of a remainder is beyond notice from 2^32 on only with all 64 bits: reject */
+        const uint64_t limit = UINT64_MAX - UINT64_MAX % (uint64_t)n;
+        uint64_t draw = next(state);
+        while (draw >= limit) draw = next(state);
+        return (int64_t)(draw % (uint64_t)n);
+    }
+    uint64_t product = (next(state) >> 32) * (uint64_t)n;
+    if ((uint32_t)product < (uint32_t)n) {
+        const uint32_t threshold = (uint32_t)(-(uint32_t)n) % (uint32_t)n;
+        while ((uint32_t)product < threshold) product = (next(state) >> 32) * (uint64_t)n;
+    }
+    return (int64_t)(product >> 32);
+}
+
+void fastnn_shuffle(int64_t *order, int64_t n, uint64_t (*next)(void *state), void *state) {
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t j = below(i + 1, next, state);
+        order[i] = order[j];
+        order[j] = i;
+    }
+}
+
+double fastnn_row_scale(const fastnn_network *network, const fastnn_batch *batch) {
+    return loss_scale(network, weight_sum(batch));
+}
+
+static void compute_gradient(void *context, fastnn_team *team, int64_t thread) {
+    step_state *s = context;
+    fastnn_batch batch = s->training->data;
+    batch.scale = loss_scale(s->training->network, s->weight);
+    batch_gradient(s, team, thread, &batch);
+    fastnn_team_wait(team);
+    if (thread == 0) finish_objective(s);
+}
+
+double fastnn_loss_and_gradient(fastnn_training *training) {
+    step_state state = {.training = training, .weight = weight_sum(&training->data)};
+    fastnn_team_run(compute_gradient, &state, training->n_threads);
+    return state.objective;
+}
+
+/* The rows of one thread out of a stretch of FASTNN_PREDICTION_ROWS. */
+typedef struct {
+    fastnn_prediction *prediction;
+    int64_t first, rows;
+} stretch;
+
+static void predict_rows(void *context, fastnn_team *team, int64_t thread) {
+    const stretch *s = context;
+    const fastnn_prediction *p = s->prediction;
+    int64_t first, last;
+    share(s->rows, thread, fastnn_team_size(team), &first, &last);
+    if (first < last)
+        p->kernels->network_forward(
+            p->network, p->parameters, &p->data, s->first + first, s->first + last,
+            p->output ? p->output + (s->first + first) * p->output_row_bytes : NULL,
+            p->row_losses ? p->row_losses + first : NULL, p->scratch + thread * p->scratch_bytes);
+}
+
+int fastnn_predict(fastnn_prediction *p, double seconds) {
+    const double end = fastnn_seconds() + seconds;
+    if (p->position == 0)
+        for (int i = 0; i < FASTNN_LOSS_LANES; i++) p->losses[i] = 0;
+    while (p->position < p->data.rows) {
+        stretch s = {p, p->position, smaller(p->data.rows - p->position, FASTNN_PREDICTION_ROWS)};
+        fastnn_team_run(predict_rows, &s, p->n_threads);
+        if (p->row_losses) add_losses(p->losses, p->row_losses, p->position, s.rows);
+        p->position += s.rows;
+        if (p->position < p->data.rows && fastnn_seconds() >= end) return 0;
+    }
+    if (p->row_losses) {
+        p->loss = total(p->losses) * loss_scale(p->network, weight_sum(&p->data));
+        if (p->network->l2 != 0)
+            p->loss += 0.5 * p->network->l2 * p->kernels->network_penalty(p->network, p->parameters, NULL);
+    }
+    return 1;
+}
