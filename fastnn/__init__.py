@@ -20,7 +20,9 @@ from fastnn.network import NeuralNetwork
 if TYPE_CHECKING:
     from fastnn.config import show_config
     from fastnn.early_stopping import EarlyStopping
+    from fastnn.history import History
     from fastnn.losses import Huber, Quantile
+    from fastnn.mlp import MLP
     from fastnn.optimizers import SGD, Adam, AdamW, RMSProp
     from fastnn.schedules import (
         Constant,
@@ -39,8 +41,10 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() sorts
     "CosineDecay",
     "EarlyStopping",
     "ExponentialDecay",
+    "History",
     "Huber",
     "InverseScaling",
+    "MLP",
     "NeuralNetwork",
     "Quantile",
     "RMSProp",
@@ -61,7 +65,9 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() sorts
 _LAZY = {
     "config": ("show_config",),
     "early_stopping": ("EarlyStopping",),
+    "history": ("History",),
     "losses": ("Huber", "Quantile"),
+    "mlp": ("MLP",),
     "optimizers": ("SGD", "RMSProp", "Adam", "AdamW"),
     "schedules": (
         "Constant",

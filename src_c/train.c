@@ -71,7 +71,7 @@ static void batch_gradient(step_state *s, fastnn_team *team, int64_t thread, con
         if (block > 0) fastnn_team_wait(team);
         if (first < last)
             kernels->network_backpropagate(t->network, t->update.parameters, batch, block, rows, first, last,
-                                           t->row_losses + first, t->workspace, t->scratch + thread * t->scratch_bytes);
+                                           t->row_losses, t->workspace, t->scratch + thread * t->scratch_bytes);
         fastnn_team_wait(team);
         if (thread == 0) add_losses(s->losses, t->row_losses, block, rows);
         kernels->network_gradient(t->network, t->gradient, rows, block > 0, thread, size, t->workspace);

@@ -48,6 +48,9 @@ def test_import_pulls_in_nothing_beyond_numpy(run):
     ours = {name for name in new if name.partition(".")[0] == "fastnn"}
     assert "fastnn.network" in ours
     assert ours.isdisjoint({"fastnn.__main__", "fastnn.config"})
+    # What is passed to a fit, and what a fit leaves behind.
+    for name in ("early_stopping", "history", "losses", "optimizers", "options", "progress", "schedules", "storage"):
+        assert f"fastnn.{name}" not in ours
     # Cython registers modules of its own for what its extensions share.
     others = {name.partition(".")[0] for name in new if name not in ours and "cython" not in name.lower()}
     assert others <= {*sys.stdlib_module_names, "numpy"}
