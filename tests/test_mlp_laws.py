@@ -123,12 +123,8 @@ class TestThreads:
     def test_no_penalty_no_clipping(self, dtype):
         """Without them a step waits for nothing between gradient and update."""
         described = networks.network((17, 64, 6), "relu")
-        for optimizer in (
-            fastnn.SGD(0.01),
-            fastnn.SGD(0.01, momentum=0.5, nesterov=True),
-            fastnn.RMSProp(),
-            fastnn.Adam(),
-        ):
+        for name in ("SGD", "momentum", "RMSProp", "Adam"):
+            optimizer = OPTIMIZERS[name]()
             expected = results(described, dtype, 200, n_threads=1, optimizer=optimizer)
             for n_threads in THREADS[1:]:
                 found = results(described, dtype, 200, n_threads=n_threads, optimizer=optimizer)
