@@ -6,6 +6,10 @@ src_c/fastnn.h counts them.
 
 import numpy as np
 
+from fastnn._kernels import as_floating
+
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
@@ -14,6 +18,8 @@ from libc.stdlib cimport calloc, free
 from fastnn._kernels cimport (
     FASTNN_ADAM,
     FASTNN_FINISHED,
+    FASTNN_FLOAT32,
+    FASTNN_FLOAT64,
     FASTNN_MOMENTUM,
     FASTNN_NESTEROV,
     FASTNN_NOT_FINITE,
@@ -48,6 +54,10 @@ OPTIMIZERS = {"sgd": FASTNN_SGD, "momentum": FASTNN_MOMENTUM, "nesterov": FASTNN
 
 cdef enum:
     INTERRUPTED = 100
+    LONG_ROW = 1_000_000  # parameters from which one row takes so long that other Python threads should run meanwhile
+
+cdef object ndarray = np.ndarray
+cdef object empty = np.empty
 
 REASONS = {FASTNN_FINISHED: "finished", FASTNN_STOPPED_EARLY: "early_stopping", FASTNN_OUT_OF_TIME: "max_time",
            FASTNN_NOT_FINITE: "not_finite", INTERRUPTED: "interrupt"}
@@ -154,7 +164,8 @@ cdef class Network:
     cdef fastnn_network network
     cdef fastnn_layer *layers
     cdef readonly object parameters
-    cdef object gradient, previous
+    cdef void *first_parameter
+    cdef object gradient, previous, description
     cdef Workspace workspace, scratch, row_losses, order
     cdef int bits
     cdef bint busy
@@ -164,6 +175,7 @@ cdef class Network:
     def __cinit__(self, layer_sizes, activations, str loss, double loss_parameter, bint bias, double l2, double dropout,
                   dtype):
         cdef int64_t i, n_layers = len(layer_sizes) - 1, offset = 0, features = 0
+        self.description = (layer_sizes, activations, loss, loss_parameter, bias, l2, dropout, dtype)
         self.dtype = dtype
         self.bits = 8 * dtype.itemsize
         self.layers = <fastnn_layer *> calloc(n_layers, sizeof(fastnn_layer))
@@ -182,6 +194,7 @@ cdef class Network:
         self.network.softmax = activations[n_layers - 1] == "softmax"
         self.network.l2 = l2
         self.parameters = np.zeros(offset, dtype)
+        self.first_parameter = <void *> <uintptr_t> address(self.parameters)
         self.workspace, self.scratch = Workspace(), Workspace()
         self.row_losses, self.order = Workspace(), Workspace()
 
@@ -198,6 +211,13 @@ cdef class Network:
             biases = self.parameters[middle:middle + n] if self.layers[i].bias else None
             views.append((self.parameters[start:middle].reshape(n_inputs, n), biases))
         return views
+
+    def copy(self):
+        """Another network with the same parameters, which shares nothing with this one."""
+        self.check_idle()
+        other = Network(*self.description)
+        other.parameters[...] = self.parameters
+        return other
 
     @property
     def n_bytes(self):
@@ -230,11 +250,11 @@ cdef class Network:
         t.batch_size, t.n_threads = batch_size, n_threads
         t.block_rows = table.network_block_rows(&self.network, batch_size)
         t.workspace = self.workspace.reserve(table.network_workspace(&self.network, t.block_rows))
-        t.scratch_bytes = table.network_scratch(&self.network)
+        t.scratch_bytes = table.network_scratch(&self.network, max(t.block_rows, <int64_t> FASTNN_PREDICTION_ROWS))
         t.scratch = <char *> self.scratch.reserve(t.scratch_bytes * n_threads)
         t.row_losses = <double *> self.row_losses.reserve(
             max(t.block_rows, <int64_t> FASTNN_PREDICTION_ROWS) * sizeof(double))
-        t.update.parameters = <void *> <uintptr_t> address(self.parameters)
+        t.update.parameters = self.first_parameter
         return 0
 
     cdef int attach(self, fastnn_training *t, Optimizer optimizer) except -1:
@@ -344,8 +364,9 @@ cdef class Network:
         cdef bint done = rows.batch.rows == 0
         self.check_idle()
         p.kernels, p.network, p.data = table, &self.network, rows.batch
-        p.parameters = <const void *> <uintptr_t> address(self.parameters)
-        p.scratch_bytes, p.n_threads, p.position = table.network_scratch(&self.network), n_threads, 0
+        p.parameters = self.first_parameter
+        p.scratch_bytes, p.n_threads, p.position = (table.network_scratch(&self.network, rows.batch.rows), n_threads,
+                                                    0)
         p.scratch = <char *> scratch.reserve(p.scratch_bytes * n_threads)
         p.output = p.row_losses = NULL
         p.loss = 0
@@ -383,8 +404,7 @@ cdef class Network:
         """The derivative of the loss, or where output >= 0 of that output, by each input: into `out` (n, d)."""
         cdef const fastnn_kernels *table = active_table(self.bits)
         cdef Workspace scratch = Workspace()
-        cdef void *room = scratch.reserve(table.network_scratch(&self.network))
-        cdef const void *parameters = <const void *> <uintptr_t> address(self.parameters)
+        cdef void *room = scratch.reserve(table.network_scratch(&self.network, rows.batch.rows))
         cdef char *to = <char *> <uintptr_t> address(out)
         cdef fastnn_batch batch = rows.batch
         cdef int64_t first = 0, last, row_stride = out.strides[0] // out.itemsize, row_bytes = out.strides[0]
@@ -395,12 +415,98 @@ cdef class Network:
             while first < batch.rows:
                 last = min(batch.rows, first + <int64_t> FASTNN_PREDICTION_ROWS)
                 with nogil:
-                    table.network_input_gradient(&self.network, parameters, &batch, first, last, output,
+                    table.network_input_gradient(&self.network, self.first_parameter, &batch, first, last, output,
                                                  to + first * row_bytes, row_stride, room)
                 first = last
                 PyErr_CheckSignals()
         finally:
             self.readers -= 1
+
+
+cdef class Predictor:
+    """A network's forward pass for one row at a time, on parameters of its own."""
+
+    cdef Network network
+    cdef Workspace scratch
+    cdef fastnn_batch batch
+    cdef object dtype, shape
+    cdef const char *format
+    cdef bint is_long
+
+    def __init__(self, Network network not None):
+        self.network = network
+        self.dtype = network.dtype
+        self.shape = (network.layers[network.network.n_layers - 1].n_outputs,)
+        self.format = b"f" if network.bits == 32 else b"d"
+        self.is_long = network.network.n_parameters > LONG_ROW
+        self.batch.rows = 1
+        self.batch.x.columns = network.layers[0].n_inputs
+        self.batch.x.column_stride = network.bits // 8
+        self.batch.x.row_stride = self.batch.x.columns * self.batch.x.column_stride
+        self.batch.x.type = FASTNN_FLOAT32 if network.bits == 32 else FASTNN_FLOAT64
+        self.scratch = Workspace()
+        self.scratch.reserve(active_table(network.bits).network_scratch(&network.network, 1))
+
+    def __call__(self, x, out=None):
+        """The output (n_outputs,) for one row x (n_inputs,)."""
+        cdef Py_buffer row
+        cdef bint direct = False
+        if type(x) is ndarray:
+            PyObject_GetBuffer(x, &row, PyBUF_STRIDES | PyBUF_FORMAT)
+            try:
+                direct = (row.ndim == 1 and row.shape[0] == self.batch.x.columns and row.format[0] == self.format[0]
+                          and row.format[1] == 0 and row.strides[0] == row.itemsize)
+                if direct:
+                    if out is None:
+                        out = empty(self.shape, self.dtype)
+                    else:
+                        self.check_out(out)
+                    self.run(row.buf, out)
+            finally:
+                PyBuffer_Release(&row)
+            if direct:
+                return out
+        array = np.ascontiguousarray(as_floating(x, "x"), self.dtype)
+        if array.ndim != 1 or array.shape[0] != self.batch.x.columns:
+            raise ValueError(f"x must have shape ({self.batch.x.columns},), one row; got {array.shape}")
+        return self(array, out)
+
+    cdef int check_out(self, object out) except -1:
+        if not isinstance(out, ndarray) or out.dtype != self.dtype or out.shape != self.shape:
+            raise ValueError(f"out must be an array of {self.dtype} and shape {self.shape}; got "
+                             f"{getattr(out, 'dtype', type(out).__name__)} and {getattr(out, 'shape', 'no shape')}")
+        if not out.flags.c_contiguous or not out.flags.aligned or not out.flags.writeable:
+            raise ValueError("out must be contiguous, aligned and writeable")
+        return 0
+
+    cdef int run(self, const void *x, object out) except -1:
+        cdef const fastnn_kernels *table = active_table(self.network.bits)
+        cdef fastnn_batch batch = self.batch
+        cdef Py_buffer result
+        cdef Workspace scratch
+        cdef void *room = self.scratch.data
+        if not table.sum_squared_error(x, x, batch.x.columns) == 0:
+            raise ValueError(f"x must be finite; got {x_as_array(x, batch.x.columns, self.dtype)}")
+        batch.x.data = x
+        PyObject_GetBuffer(out, &result, PyBUF_WRITABLE)
+        try:
+            if self.is_long:
+                # Other threads may run meanwhile, and call this object too.
+                scratch = Workspace()
+                room = scratch.reserve(self.scratch.n_bytes)
+                with nogil:
+                    table.network_forward(&self.network.network, self.network.first_parameter, &batch, 0, 1, result.buf, NULL,
+                                          room)
+            else:
+                table.network_forward(&self.network.network, self.network.first_parameter, &batch, 0, 1, result.buf, NULL, room)
+        finally:
+            PyBuffer_Release(&result)
+        return 0
+
+
+cdef object x_as_array(const void *x, int64_t n, object dtype):
+    """For an error message."""
+    return np.frombuffer(PyBytes_FromStringAndSize(<const char *> x, n * dtype.itemsize), dtype)
 
 
 def seconds():

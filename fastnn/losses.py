@@ -84,6 +84,11 @@ def parse_loss(value: object) -> tuple[str, float]:
     )
 
 
+def loss_from(name: str, parameter: float) -> str | Huber | Quantile:
+    """Return what parse_loss made this name and parameter of."""
+    return Huber(parameter) if name == "huber" else Quantile(parameter) if name == "quantile" else name
+
+
 def parse_output_activation(value: object, loss: str) -> str:
     """Return the output activation that value names, or the loss's own for None."""
     traits = LOSSES[loss]

@@ -1,20 +1,22 @@
 """Dense networks of any depth."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastnn import _engine, checks, data
+from fastnn import _engine, checks, data, storage
 from fastnn._engine import Network, Rows, Watch
 from fastnn.early_stopping import EarlyStopping
 from fastnn.history import History
-from fastnn.losses import ACTIVATIONS, parse_loss, parse_output_activation
+from fastnn.losses import ACTIVATIONS, loss_from, parse_loss, parse_output_activation
 from fastnn.optimizers import SGD, AdamW, Optimizer, RMSProp, check_optimizer
+from fastnn.options import from_dict, to_dict
 from fastnn.progress import Progress
-from fastnn.schedules import ReduceOnPlateau, learning_rates
+from fastnn.schedules import PlateauState, ReduceOnPlateau, learning_rates
 from fastnn.threads import thread_count
 
 HE = ("relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "sin")  # the others take Glorot's limits
@@ -320,6 +322,90 @@ class MLP:
         losses = history.validation_loss if history.validation_loss is not None else history.loss
         for loss in losses[-done:]:
             self._plateau = schedule.next(self._plateau, float(loss))
+
+    def predictor(self) -> _engine.Predictor:
+        """Return a compiled function of one row, frozen at the present parameters."""
+        return _engine.Predictor(self._engine.copy())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file, with all that a later fit needs to go on as if nothing had happened."""
+        storage.write(path, *self._state())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "MLP":
+        """Read a network from a file that `save` wrote."""
+        header, arrays = storage.read(path)
+        try:
+            return cls._from_state(header, arrays)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{os.fspath(path)!r} does not describe a network: {error!r}") from None
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Describe the network by what JSON takes, and by arrays."""
+        self._engine.check_idle()
+        arrays = {"parameters": self._engine.parameters.copy()}
+        header = {
+            "layer_sizes": list(self._layer_sizes),
+            "activations": list(self._activations),
+            "loss": self._loss,
+            "loss_parameter": self._loss_parameter,
+            "bias": self._bias,
+            "l2": self._l2,
+            "dropout": self._dropout,
+            "dtype": self._dtype.name,
+            "generator": self._generator.bit_generator.state,
+            "epochs": self._epochs,
+            "plateau": self._plateau,
+            "optimizer": None if self._optimizer is None else to_dict(self._optimizer),
+        }
+        if self._steps is not None:
+            header["beta_powers"] = [self._steps.beta_1_power, self._steps.beta_2_power]
+            for name in ("first", "second"):
+                moment = getattr(self._steps, name)
+                if moment is not None:
+                    arrays[f"optimizer.{name}"] = moment.copy()
+        return header, arrays
+
+    @classmethod
+    def _from_state(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "MLP":
+        *hidden, output = header["activations"]
+        net = cls(
+            header["layer_sizes"],
+            activation=hidden,
+            output_activation=output,
+            loss=loss_from(header["loss"], header["loss_parameter"]),
+            bias=header["bias"],
+            l2=header["l2"],
+            dropout=header["dropout"],
+            dtype=header["dtype"],
+            seed=0,
+        )
+        net._generator.bit_generator.state = header["generator"]
+        _overwrite(net._engine.parameters, arrays["parameters"], "parameters")
+        if header["optimizer"] is not None:
+            net._continue_with(check_optimizer(from_dict(header["optimizer"])))
+            net._epochs = checks.integer(header["epochs"], "epochs", minimum=0)
+            if header["plateau"] is not None:
+                net._plateau = PlateauState(*header["plateau"])
+            net._steps.beta_1_power, net._steps.beta_2_power = header["beta_powers"]
+            for name in ("first", "second"):
+                if getattr(net._steps, name) is not None:
+                    _overwrite(getattr(net._steps, name), arrays[f"optimizer.{name}"], name)
+        return net
+
+    def __getstate__(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        return self._state()
+
+    def __setstate__(self, state: tuple[dict[str, Any], dict[str, NDArray[Any]]]) -> None:
+        self.__dict__.update(type(self)._from_state(*state).__dict__)
+
+    def __copy__(self) -> "MLP":
+        """Copy the parameters too: two networks that shared memory would train each other."""
+        return self._from_state(*self._state())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "MLP":
+        twin = memo[id(self)] = self._from_state(*self._state())
+        return twin
 
     def __repr__(self) -> str:
         sizes = "-".join(str(size) for size in self._layer_sizes)

@@ -184,7 +184,8 @@ typedef struct fastnn_kernels {
     void (*network_input_gradient)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
                                    int64_t first, int64_t last, int64_t output, void *gradient, int64_t row_stride,
                                    void *scratch);
-    int64_t (*network_scratch)(const fastnn_network *network); /* bytes, for one thread */
+    /* Bytes for one thread, for batches or blocks of at most so many rows. */
+    int64_t (*network_scratch)(const fastnn_network *network, int64_t most_rows);
 
     /* gradient += l2 weights; returns the sum of squares of the weights */
     double (*network_penalty)(const fastnn_network *network, const void *parameters, void *gradient);

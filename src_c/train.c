@@ -103,7 +103,8 @@ static fastnn_batch batch_at(const fastnn_training *t, int64_t number) {
     } else {
         batch.x.data = (const char *)batch.x.data + first * batch.x.row_stride;
         batch.y.data = (const char *)batch.y.data + first * batch.y.row_stride;
-        if (batch.weights.data) batch.weights.data = (const char *)batch.weights.data + first * batch.weights.row_stride;
+        if (batch.weights.data)
+            batch.weights.data = (const char *)batch.weights.data + first * batch.weights.row_stride;
     }
     batch.dropout_key = t->dropout_key + (uint64_t)number * 0x9e3779b97f4a7c15u;
     return batch;
@@ -201,10 +202,10 @@ static void predict_rows(void *context, fastnn_team *team, int64_t thread) {
     int64_t first, last;
     share(s->rows, thread, fastnn_team_size(team), &first, &last);
     if (first < last)
-        p->kernels->network_forward(
-            p->network, p->parameters, &p->data, s->first + first, s->first + last,
-            p->output ? p->output + (s->first + first) * p->output_row_bytes : NULL,
-            p->row_losses ? p->row_losses + first : NULL, p->scratch + thread * p->scratch_bytes);
+        p->kernels->network_forward(p->network, p->parameters, &p->data, s->first + first, s->first + last,
+                                    p->output ? p->output + (s->first + first) * p->output_row_bytes : NULL,
+                                    p->row_losses ? p->row_losses + first : NULL,
+                                    p->scratch + thread * p->scratch_bytes);
 }
 
 int fastnn_predict(fastnn_prediction *p, double seconds) {

@@ -61,6 +61,7 @@ class TestFormulas:
         np.testing.assert_allclose(schedule(np.arange(5)), [3, 2 + root, 2, 2 - root, 1], rtol=1e-15)
         assert [schedule(epoch) for epoch in (0, 4, 5, 10**6)] == [3, 1, 1, 1]
         assert fastnn.CosineDecay(0.1, epochs=10)(10) == 0
+        assert fastnn.CosineDecay(0.005, epochs=10, final=0.0005)(0) == 0.005  # the formula's sum is one bit off
         assert fastnn.CosineDecay(0.1, epochs=10, final=0.1)(3) == 0.1
 
     @each_example

@@ -25,6 +25,7 @@ ARRAYS = {
     "flags": np.array([True, False]),
     "rng": np.array([2**64 - 1, 0], np.uint64),
 }
+FEW = {"parameters": np.linspace(-1, 1, 5, dtype="float32"), "step": np.array(7)}  # for what is read a thousand times
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions and links as POSIX has them")
 
 
@@ -226,6 +227,12 @@ class TestWriting:
 class TestReading:
     """Whatever the file, it is the network that was saved or one line that says what is wrong."""
 
+    @pytest.fixture
+    def data(self, path):
+        """Return the bytes of a small file."""
+        storage.write(path, HEADER, FEW)
+        return path.read_bytes()
+
     def test_missing(self, tmp_path):
         with pytest.raises(FileNotFoundError):
             storage.read(tmp_path / "net.npz")
@@ -246,23 +253,21 @@ class TestReading:
             assert message.startswith(f"cannot load {path}: it ")
             assert len(message.splitlines()) == 1
         else:
-            assert_same(read)
+            assert_same(read, arrays=FEW)
         return read is None
 
-    def test_truncated_anywhere(self, path):
-        data = path.read_bytes()
+    def test_truncated_anywhere(self, path, data):
         for length in range(len(data)):
             assert self.attempt(path, data[:length]), length
 
-    def test_the_middle_missing(self, path):
-        data = path.read_bytes()
+    def test_the_middle_missing(self, path, data):
         for cut in np.random.default_rng(2).integers(1, len(data), (500, 2)):
             start, end = sorted(cut)
             assert start == end or self.attempt(path, data[:start] + data[end:])
 
-    def test_flipped_bits(self, path):
+    def test_flipped_bits(self, path, data):
         """A byte that is not a date or another thing of no consequence is found out."""
-        data, rng = path.read_bytes(), np.random.default_rng(3)
+        rng = np.random.default_rng(3)
         refused = [
             self.attempt(path, data[:i] + bytes([data[i] ^ 1 << rng.integers(8)]) + data[i + 1 :])
             for i in range(len(data))
@@ -270,9 +275,9 @@ class TestReading:
         n_content = sum(info.file_size for info in zipfile.ZipFile(io.BytesIO(data)).infolist())
         assert sum(refused) >= n_content
 
-    def test_scrambled(self, path):
+    def test_scrambled(self, path, data):
         """Several bytes at once, from the file's own alphabet."""
-        data, rng = np.frombuffer(path.read_bytes(), np.uint8), np.random.default_rng(4)
+        data, rng = np.frombuffer(data, np.uint8), np.random.default_rng(4)
         for _ in range(1000):
             scrambled = data.copy()
             where = rng.integers(0, len(data), rng.integers(2, 20))
@@ -402,6 +407,29 @@ class TestReading:
     def test_two_members_of_one_name(self, path):
         path.write_bytes(archive_of([header_of(), ("a.npy", np.zeros(2)), ("a.npy", np.ones(2))]))
         with refuses(path, "it is damaged: its parts overlap"):
+            storage.read(path)
+
+    @pytest.mark.parametrize("offset", [2**32, 2**62, 2**63, 2**64 - 1])
+    def test_members_that_begin_nowhere(self, path, offset):
+        buffer = io.BytesIO(archive_of([header_of(), ("a.npy", np.zeros(2))]))
+        with zipfile.ZipFile(buffer, "a") as archive:
+            archive.getinfo("a.npy").header_offset = offset
+            archive.writestr("another", b"")
+        path.write_bytes(buffer.getvalue())
+        with refuses(path, "it is"):
+            storage.read(path)
+
+    def test_a_member_that_is_shorter_than_it_says(self, path):
+        """With the checksum of what is there."""
+        array = io.BytesIO()
+        np.save(array, np.zeros(2))
+        short = array.getvalue()[:-8]
+        data = bytearray(archive_of([header_of(), ("a.npy", short)]))
+        at = data.rindex(b"PK\1\2")
+        assert data[at + 24 : at + 28] == len(short).to_bytes(4, "little")
+        data[at + 24 : at + 28] = (len(short) + 8).to_bytes(4, "little")
+        path.write_bytes(data)
+        with refuses(path, "it is damaged: a.npy is shorter than it says"):
             storage.read(path)
 
     def test_a_size_beyond_the_file(self, path):

@@ -21,7 +21,8 @@ INLINE uint32_t mix32(uint32_t x) {
 }
 
 /* a and its slope (features, lanes) *= mask, for the rows of the batch from `row` on. */
-static void dropout_panel(real *a, real *slope, int64_t features, int64_t lanes, double rate, uint64_t key, int64_t row) {
+static void dropout_panel(real *a, real *slope, int64_t features, int64_t lanes, double rate, uint64_t key,
+                          int64_t row) {
     const uint32_t threshold = (uint32_t)(rate * 0x1p24), low = (uint32_t)key, high = (uint32_t)(key >> 32);
     const real scale = (real)(1 / (1 - rate));
     for (int64_t j = 0; j < features; j++) {

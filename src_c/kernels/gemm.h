@@ -22,7 +22,15 @@ _Static_assert((int)TILE_ROWS <= (int)PACKED_ROWS && PACKED_ROWS <= 8, "tiles() 
 _Static_assert(TILE_VECTORS <= 4, "panel_product() has cases for 4 vectors");
 _Static_assert((int)BLOCK_COLUMNS >= (int)TILE_COLUMNS, "a block holds a panel");
 
-static int64_t tile_count(int64_t m) { return (m + TILE_ROWS - 1) / TILE_ROWS; }
+/* How rows are shared out among tiles: evenly, so that the last one is no sliver. The first `longer` tiles have one row more. */
+typedef struct {
+    int64_t rows, longer;
+} tiling;
+
+static tiling tiling_of(int64_t m) {
+    const int64_t tiles = (m + TILE_ROWS - 1) / TILE_ROWS;
+    return (tiling){m / tiles, m % tiles};
+}
 
 /* c (rows, vectors * VLEN) = [c +] a (rows, k) b (k, ...); of the last vector only the lanes in `last` where `partial`. */
 INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, vpart last, const int rows, const int vectors,
@@ -81,15 +89,15 @@ typedef struct {
     matrix b;
     int64_t k, columns;
     int accumulate;
+    tiling by;
 } panel;
 
-/* Tiles of a panel one below the other, `vectors` wide. The rows are shared out evenly, so that the last tile is no
- * sliver; a packed `a` has a panel of its own for each tile. */
+/* Tiles of a panel one below the other, `vectors` wide; a packed `a` has a panel of its own for each tile. */
 INLINE void tiles(target c, matrix a, const panel *w, int64_t m, int packed, const int vectors, const int partial) {
     const vpart last = v_first(w->columns - (vectors - 1) * VLEN);
     real dense[TILE_ROWS * TILE_COLUMNS];
-    for (int64_t left = tile_count(m); m > 0; left--) {
-        const int64_t rows = (m + left - 1) / left;
+    for (int64_t t = 0; m > 0; t++) {
+        const int64_t rows = w->by.rows + (t < w->by.longer);
         const target to = c.column == 1 ? c : (target){dense, TILE_COLUMNS, 1};
         if (c.column != 1 && w->accumulate) copy_tile(to, c, rows, w->columns);
         switch (rows) {
@@ -168,8 +176,9 @@ static void pack_panel(real *packed, matrix b, int64_t k, int64_t columns) {
 
 /* For each tile of rows, packed (k, PACKED_ROWS) = its rows of a, transposed. */
 static void pack_rows(real *packed, matrix a, int64_t m, int64_t k) {
-    for (int64_t left = tile_count(m); m > 0; left--) {
-        const int64_t rows = (m + left - 1) / left;
+    const tiling by = tiling_of(m);
+    for (int64_t t = 0; m > 0; t++) {
+        const int64_t rows = by.rows + (t < by.longer);
         if (a.column == 1) {
             pack_transposed(packed, PACKED_ROWS, a.at, a.row, rows, k);
         } else if (a.row == 1) {
@@ -193,6 +202,7 @@ static void block_product(target c, int64_t c_panel, matrix a, matrix b, int64_t
                           int64_t m, int64_t n, real *packed_a) {
     for (int64_t i = 0; i < m; i += BLOCK_ROWS) {
         const int64_t rows = smaller(m - i, BLOCK_ROWS);
+        const tiling by = tiling_of(rows);
         matrix a_rows = below(a, i);
         if (packed_a) {
             pack_rows(packed_a, a_rows, rows, k);
@@ -200,7 +210,7 @@ static void block_product(target c, int64_t c_panel, matrix a, matrix b, int64_t
         }
         for (int64_t j = 0; j < n; j += TILE_COLUMNS) {
             const int64_t at = j / TILE_COLUMNS;
-            const panel w = {{b.at + at * b_panel, b.row, 1, 0, 0}, k, smaller(n - j, TILE_COLUMNS), accumulate};
+            const panel w = {{b.at + at * b_panel, b.row, 1, 0, 0}, k, smaller(n - j, TILE_COLUMNS), accumulate, by};
             panel_product((target){c.at + i * c.row + at * c_panel, c.row, c.column}, a_rows, &w, rows,
                           packed_a != NULL);
         }
@@ -208,7 +218,8 @@ static void block_product(target c, int64_t c_panel, matrix a, matrix b, int64_t
 }
 
 static void pack_block(real *packed, matrix b, int64_t k, int64_t n) {
-    for (int64_t j = 0; j < n; j += TILE_COLUMNS) pack_panel(packed + j * k, beside(b, j), k, smaller(n - j, TILE_COLUMNS));
+    for (int64_t j = 0; j < n; j += TILE_COLUMNS)
+        pack_panel(packed + j * k, beside(b, j), k, smaller(n - j, TILE_COLUMNS));
 }
 
 /* How k is divided: into blocks of about the same depth. There is one even for k = 0, which makes C zero. */
@@ -244,8 +255,8 @@ static void product(target c, matrix a, matrix b, int accumulate, int64_t m, int
                 b_block = (matrix){packed_b, TILE_COLUMNS, 1, 0, 0};
                 b_panel = TILE_COLUMNS * deep;
             }
-            block_product((target){c.at + j * c.column, c.row, c.column}, TILE_COLUMNS * c.column, beside(a, p), b_block,
-                          b_panel, deep, accumulate || block > 0, m, columns, packed_a);
+            block_product((target){c.at + j * c.column, c.row, c.column}, TILE_COLUMNS * c.column, beside(a, p),
+                          b_block, b_panel, deep, accumulate || block > 0, m, columns, packed_a);
         }
     }
 }

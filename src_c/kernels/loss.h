@@ -15,7 +15,9 @@ typedef struct {
     real *row_loss; /* (lanes): not multiplied by the weight */
 } loss_panel;
 
-INLINE vec loss_load(const real *p, vpart part, const int partial) { return partial ? v_load_part(p, part) : v_load(p); }
+INLINE vec loss_load(const real *p, vpart part, const int partial) {
+    return partial ? v_load_part(p, part) : v_load(p);
+}
 
 INLINE void loss_store(real *p, vpart part, vec a, const int partial) {
     if (partial)

@@ -82,10 +82,11 @@ typedef struct {
     real *packed;
 } network_scratch_parts;
 
-static network_scratch_parts scratch_parts(const network *w, char *scratch, int64_t *bytes) {
-    const int64_t rows = group_rows(w), wide = rounded_up(widest(w) + 1, TILE_COLUMNS);
-    const int64_t sizes[] = {feature_count(w) * rows, feature_count(w) * rows, wide * rows,  wide * rows,
-                             wide * TILE_COLUMNS,     TILE_COLUMNS,            TILE_COLUMNS, PACKED_A};
+static network_scratch_parts scratch_parts(const network *w, int64_t most_rows, char *scratch, int64_t *bytes) {
+    const rows_layout r = layout_of(smaller(most_rows, group_rows(w)));
+    const int64_t rows = r.lanes * r.panels, features = feature_count(w) * rows, wide = (widest(w) + 1) * rows;
+    const int64_t sizes[] = {features,        features,     wide,         wide,
+                             wide / r.panels, TILE_COLUMNS, TILE_COLUMNS, r.lanes == 1 ? 0 : PACKED_A};
     real *parts[8];
     int64_t offset = 0;
     for (int i = 0; i < 8; i++) {
@@ -96,9 +97,9 @@ static network_scratch_parts scratch_parts(const network *w, char *scratch, int6
     return (network_scratch_parts){parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6], parts[7]};
 }
 
-static int64_t network_scratch(const network *w) {
+static int64_t network_scratch(const network *w, int64_t most_rows) {
     int64_t bytes;
-    scratch_parts(w, NULL, &bytes);
+    scratch_parts(w, most_rows, NULL, &bytes);
     return bytes;
 }
 
@@ -276,11 +277,11 @@ static void network_backpropagate(const network *w, const void *parameters, cons
                                   int64_t block_rows, int64_t first, int64_t last, double *row_losses, void *workspace,
                                   void *scratch) {
     int64_t bytes;
-    const network_scratch_parts s = scratch_parts(w, scratch, &bytes);
+    const network_scratch_parts s = scratch_parts(w, block_rows, scratch, &bytes);
     const rows_layout r = layout_of(block_rows);
     for (int64_t i = first, step = group_rows(w); i < last; i += step) {
         const int64_t rows = smaller(last - i, step);
-        const group g = {w,          parameters, data, r, workspace, i / r.lanes, (rows + r.lanes - 1) / r.lanes,
+        const group g = {w,         parameters, data, r, workspace, i / r.lanes, (rows + r.lanes - 1) / r.lanes,
                          block + i, rows,       &s};
         backpropagate_group(&g, row_losses + i);
     }
@@ -331,7 +332,7 @@ static group scratch_group(const network *w, const void *parameters, const batch
 static void network_forward(const network *w, const void *parameters, const batch *data, int64_t first, int64_t last,
                             void *output, double *row_losses, void *scratch) {
     int64_t bytes;
-    const network_scratch_parts s = scratch_parts(w, scratch, &bytes);
+    const network_scratch_parts s = scratch_parts(w, data->rows, scratch, &bytes);
     const int64_t k = last_layer(w)->n_outputs;
     for (int64_t i = first, step = group_rows(w); i < last; i += step) {
         const group g = scratch_group(w, parameters, data, i, smaller(last - i, step), &s);
@@ -356,8 +357,8 @@ static void output_slope(const group *g, int64_t j) {
         real *delta = g->s->delta + p * k * lanes;
         for (int64_t m = 0; m < k; m++)
             for (int64_t i = 0; i < lanes; i++)
-                delta[m * lanes + i] = !w->softmax ? (real)(m == j)
-                                                   : a[j * lanes + i] * ((real)(m == j) - a[m * lanes + i]);
+                delta[m * lanes + i] =
+                    !w->softmax ? (real)(m == j) : a[j * lanes + i] * ((real)(m == j) - a[m * lanes + i]);
     }
     if (!w->softmax) multiply_by_slope(g, w->n_layers, g->s->delta, 0);
 }
@@ -365,7 +366,7 @@ static void output_slope(const group *g, int64_t j) {
 static void network_input_gradient(const network *w, const void *parameters, const batch *data, int64_t first,
                                    int64_t last, int64_t output, void *gradient, int64_t row_stride, void *scratch) {
     int64_t bytes;
-    const network_scratch_parts s = scratch_parts(w, scratch, &bytes);
+    const network_scratch_parts s = scratch_parts(w, data->rows, scratch, &bytes);
     for (int64_t i = first, step = smaller(group_rows(w), 64); i < last; i += step) {
         double row_losses[64];
         const group g = scratch_group(w, parameters, data, i, smaller(last - i, step), &s);

@@ -16,7 +16,10 @@ typedef __m256d vec;
 #define VLEN 4
 #endif
 typedef vec vmask;
-typedef __m256i vpart;
+typedef struct {
+    __m256i mask;
+    int64_t count;
+} vpart;
 
 /* 6 x 2 accumulators, two vectors of B and one of A use 15 of the 16 registers. A panel of B of BLOCK_K rows fills a L1d of
  * 32 KiB and streams through it; a shorter one would have C loaded and stored more often, which costs more (256: 2 to 13 %
@@ -28,8 +31,7 @@ INLINE vec v_zero(void) { return V(setzero)(); }
 INLINE vec v_set1(real x) { return V(set1)(x); }
 INLINE vec v_load(const real *p) { return V(loadu)(p); }
 INLINE void v_store(real *p, vec a) { V(storeu)(p, a); }
-INLINE vec v_load_part(const real *p, vpart part) { return V(maskload)(p, part); }
-INLINE void v_store_part(real *p, vpart part, vec a) { V(maskstore)(p, part, a); }
+INLINE vec v_load_part(const real *p, vpart part) { return V(maskload)(p, part.mask); }
 
 INLINE vec v_add(vec a, vec b) { return V(add)(a, b); }
 INLINE vec v_sub(vec a, vec b) { return V(sub)(a, b); }
@@ -51,7 +53,26 @@ INLINE int v_any(vmask m) { return V(movemask)(m) != 0; }
 #if FASTNN_BITS == 32
 INLINE vpart v_first(int64_t n) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
+    return (vpart){_mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane), n};
+}
+/* In pieces: a masked store is a dozen times slower on AMD's processors. */
+INLINE void v_store_part(real *p, vpart part, vec a) {
+    if (part.count >= 8) {
+        v_store(p, a);
+        return;
+    }
+    __m128 rest = _mm256_castps256_ps128(a);
+    if (part.count & 4) {
+        _mm_storeu_ps(p, rest);
+        rest = _mm256_extractf128_ps(a, 1);
+        p += 4;
+    }
+    if (part.count & 2) {
+        _mm_storel_pi((__m64 *)p, rest);
+        rest = _mm_movehl_ps(rest, rest);
+        p += 2;
+    }
+    if (part.count & 1) _mm_store_ss(p, rest);
 }
 INLINE vec v_add_bits(vec a, vec b) {
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
@@ -65,7 +86,20 @@ INLINE vec v_shift_right(vec a, int count) {
 #else
 INLINE vpart v_first(int64_t n) {
     const __m256i lane = _mm256_setr_epi64x(0, 1, 2, 3);
-    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), lane);
+    return (vpart){_mm256_cmpgt_epi64(_mm256_set1_epi64x(n), lane), n};
+}
+INLINE void v_store_part(real *p, vpart part, vec a) {
+    if (part.count >= 4) {
+        v_store(p, a);
+        return;
+    }
+    __m128d rest = _mm256_castpd256_pd128(a);
+    if (part.count & 2) {
+        _mm_storeu_pd(p, rest);
+        rest = _mm256_extractf128_pd(a, 1);
+        p += 2;
+    }
+    if (part.count & 1) _mm_store_sd(p, rest);
 }
 INLINE vec v_add_bits(vec a, vec b) {
     return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(a), _mm256_castpd_si256(b)));
