@@ -110,7 +110,7 @@ cdef class Rows:
             self.batch.y = view_of(y)
         if weights is not None:
             self.batch.weights = view_of(weights)
-        self.batch.labels = labels
+        self.batch.labels, self.batch.drops = labels, False
         self.batch.scale = 1
 
 

@@ -54,6 +54,7 @@ cdef extern from "fastnn.h" nogil:
         const int64_t *order
         int64_t rows
         double scale
+        int drops
         uint64_t dropout_key
 
     int FASTNN_SGD, FASTNN_MOMENTUM, FASTNN_NESTEROV, FASTNN_RMSPROP, FASTNN_ADAM

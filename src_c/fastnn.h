@@ -116,6 +116,7 @@ typedef struct fastnn_batch {
     const int64_t *order; /* which rows; NULL: as they lie */
     int64_t rows;
     double scale; /* what each row's loss is multiplied by, besides its weight */
+    int drops; /* whether activations are dropped, as in training */
     uint64_t dropout_key; /* new for each step */
 } fastnn_batch;
 

@@ -53,6 +53,7 @@ INLINE real real_fma(real a, real b, real c) { return fma(a, b, c); }
 #include "kernels/matrix.h"
 #include "kernels/gemv.h"
 #include "kernels/gemm.h"
+#include "kernels/panels.h"
 #include "kernels/two_layer.h"
 #include "kernels/gather.h"
 #include "kernels/dropout.h"

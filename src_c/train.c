@@ -97,6 +97,7 @@ static void clip(step_state *s) {
 static fastnn_batch batch_at(const fastnn_training *t, int64_t number) {
     const int64_t first = number * t->batch_size;
     fastnn_batch batch = t->data;
+    batch.drops = 1;
     batch.rows = smaller(t->data.rows - first, t->batch_size);
     if (batch.order) {
         batch.order += first;

@@ -32,9 +32,22 @@ static tiling tiling_of(int64_t m) {
     return (tiling){m / tiles, m % tiles};
 }
 
+/* What happens to the elements of C on their way from the registers. */
+typedef struct {
+    enum { NO_EPILOGUE, RELU, RELU_BACKWARD } kind;
+    const real *gate; /* backward: 0 where the element of this matrix, laid out as C, is not above 0 */
+    int64_t gate_panel; /* from panel to panel */
+} epilogue;
+
+INLINE vec v_epilogue(vec sum, epilogue e, const real *gate) {
+    if (e.kind == RELU) return v_relu(sum);
+    if (e.kind == RELU_BACKWARD) return v_relu_backward(sum, v_load(gate), sum);
+    return sum;
+}
+
 /* c (rows, vectors * VLEN) = [c +] a (rows, k) b (k, ...); of the last vector only the lanes in `last` where `partial`. */
-INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, vpart last, const int rows, const int vectors,
-                 const int partial) {
+INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, epilogue e, vpart last, const int rows,
+                 const int vectors, const int partial) {
     vec sum[TILE_ROWS][TILE_VECTORS], line[TILE_VECTORS];
     UNROLL
     for (int i = 0; i < rows; i++) {
@@ -65,6 +78,13 @@ INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, vpart 
         }
         a.at += a.jump;
     }
+    if (!partial && e.kind != NO_EPILOGUE) {
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            UNROLL
+            for (int v = 0; v < vectors; v++) sum[i][v] = v_epilogue(sum[i][v], e, e.gate + i * c.row + v * VLEN);
+        }
+    }
     UNROLL
     for (int i = 0; i < rows; i++) {
         UNROLL
@@ -90,12 +110,14 @@ typedef struct {
     int64_t k, columns;
     int accumulate;
     tiling by;
+    epilogue e;
 } panel;
 
 /* Tiles of a panel one below the other, `vectors` wide; a packed `a` has a panel of its own for each tile. */
 INLINE void tiles(target c, matrix a, const panel *w, int64_t m, int packed, const int vectors, const int partial) {
     const vpart last = v_first(w->columns - (vectors - 1) * VLEN);
     real dense[TILE_ROWS * TILE_COLUMNS];
+    epilogue e = w->e;
     for (int64_t t = 0; m > 0; t++) {
         const int64_t rows = w->by.rows + (t < w->by.longer);
         const target to = c.column == 1 ? c : (target){dense, TILE_COLUMNS, 1};
@@ -103,7 +125,7 @@ INLINE void tiles(target c, matrix a, const panel *w, int64_t m, int packed, con
         switch (rows) {
 #define CASE(r)                                                                                                        \
     case r:                                                                                                            \
-        if (r <= TILE_ROWS) tile(to, a, w->b, w->k, w->accumulate, last, r, vectors, partial);                         \
+        if (r <= TILE_ROWS) tile(to, a, w->b, w->k, w->accumulate, e, last, r, vectors, partial);                      \
         break;
             CASE(1)
             CASE(2)
@@ -118,6 +140,7 @@ INLINE void tiles(target c, matrix a, const panel *w, int64_t m, int packed, con
         if (c.column != 1) copy_tile(c, to, rows, w->columns);
         a.at += packed ? PACKED_ROWS * w->k : rows * a.row;
         c.at += rows * c.row;
+        e.gate += e.kind == RELU_BACKWARD ? rows * c.row : 0;
         m -= rows;
     }
 }
@@ -198,8 +221,8 @@ static void pack_rows(real *packed, matrix a, int64_t m, int64_t k) {
 }
 
 /* One block of k: the panels of C and B lie `panel` elements apart. packed_a is NULL for an A that is read in place. */
-static void block_product(target c, int64_t c_panel, matrix a, matrix b, int64_t b_panel, int64_t k, int accumulate,
-                          int64_t m, int64_t n, real *packed_a) {
+static void block_product(target c, int64_t c_panel, matrix a, matrix b, int64_t b_panel, int accumulate, epilogue e,
+                          int64_t m, int64_t n, int64_t k, real *packed_a) {
     for (int64_t i = 0; i < m; i += BLOCK_ROWS) {
         const int64_t rows = smaller(m - i, BLOCK_ROWS);
         const tiling by = tiling_of(rows);
@@ -210,7 +233,8 @@ static void block_product(target c, int64_t c_panel, matrix a, matrix b, int64_t
         }
         for (int64_t j = 0; j < n; j += TILE_COLUMNS) {
             const int64_t at = j / TILE_COLUMNS;
-            const panel w = {{b.at + at * b_panel, b.row, 1, 0, 0}, k, smaller(n - j, TILE_COLUMNS), accumulate, by};
+            panel w = {{b.at + at * b_panel, b.row, 1, 0, 0}, k, smaller(n - j, TILE_COLUMNS), accumulate, by, e};
+            if (e.kind == RELU_BACKWARD) w.e.gate += i * c.row + at * e.gate_panel;
             panel_product((target){c.at + i * c.row + at * c_panel, c.row, c.column}, a_rows, &w, rows,
                           packed_a != NULL);
         }
@@ -256,19 +280,10 @@ static void product(target c, matrix a, matrix b, int accumulate, int64_t m, int
                 b_panel = TILE_COLUMNS * deep;
             }
             block_product((target){c.at + j * c.column, c.row, c.column}, TILE_COLUMNS * c.column, beside(a, p),
-                          b_block, b_panel, deep, accumulate || block > 0, m, columns, packed_a);
+                          b_block, b_panel, accumulate || block > 0, (epilogue){NO_EPILOGUE, NULL, 0}, m, columns, deep,
+                          packed_a);
         }
     }
-}
-
-/* The same where the columns of C and B come in panels, `panel` elements apart, of TILE_COLUMNS contiguous columns. `copies`
- * says whether A is packed, which pays where its rows are strided and used by several panels. */
-static void panels_product(target c, int64_t c_panel, matrix a, const real *b, int64_t b_panel, int64_t m, int64_t n,
-                           int64_t k, int copies, real *workspace) {
-    const int64_t blocks = block_count(k), depth = (k + blocks - 1) / blocks;
-    for (int64_t p = 0; p < k; p += depth)
-        block_product(c, c_panel, beside(a, p), (matrix){b + p * TILE_COLUMNS, TILE_COLUMNS, 1, 0, 0}, b_panel,
-                      smaller(k - p, depth), p > 0, m, n, copies ? workspace : NULL);
 }
 
 static void gemm(void *c, int64_t c_row_stride, int64_t c_column_stride, fastnn_matrix a, fastnn_matrix b,

@@ -158,14 +158,19 @@ static void gather_inputs(const group *g) {
 }
 
 /* c (panels, m, lanes) = a (m, k) b (panels, k, lanes), with so many elements from panel to panel */
-static void panels_times(const group *g, real *c, int64_t c_panel, matrix a, const real *b, int64_t b_panel, int64_t m,
-                         int64_t k, int copies) {
-    const int64_t lanes = g->block.lanes;
-    if (lanes == 1)
+static void panels_times(const group *g, real *c, int64_t c_panel, matrix a, const real *b, int64_t b_panel, epilogue e,
+                         int64_t m, int64_t k, int copies) {
+    if (g->block.lanes == 1)
         row_product(c, b, 1, (matrix){a.at, a.column, a.row, 0, 0}, 0, m, k);
     else
-        panels_product((target){c, lanes, 1}, c_panel, a, b, b_panel, m, rounded_up(g->rows, VLEN), k, copies,
-                       g->s->packed);
+        panels_product(c, c_panel, a, b, b_panel, e, m, rounded_up(g->rows, VLEN), k, copies, g->s->packed);
+}
+
+/* Whether the hidden layer's activation is taken in the products' epilogues. */
+static int in_epilogue(const group *g, int64_t l) {
+    const layer *of = g->w->layers + l;
+    const int dropped = g->data->drops && of->dropout > 0;
+    return of->activation == FASTNN_RELU && !dropped && l < g->w->n_layers - 1 && g->block.lanes > 1;
 }
 
 /* Layer l's z, and below it the ones for the next layer's biases. */
@@ -177,14 +182,15 @@ static void forward_products(const group *g, int64_t l) {
     const int copies = g->panels >= FEW_PANELS && k * n * (int64_t)sizeof(real) > NEAR_BYTES;
     real *z = group_inputs(g, l + 1);
     panels_times(g, z, size, transposed(g->parameters + of->weights, n), group_inputs(g, l),
-                 panel_size(g->w, l, g->block), n, k, copies);
+                 panel_size(g->w, l, g->block), (epilogue){in_epilogue(g, l) ? RELU : NO_EPILOGUE, NULL, 0}, n, k,
+                 copies);
     for (int64_t p = 0; p < g->panels; p++) fill_ones(z + p * size + n * lanes, lanes);
 }
 
-static void activate(const group *g, int64_t l, int training) {
+static void activate(const group *g, int64_t l) {
     const layer *of = g->w->layers + l;
     const int64_t lanes = g->block.lanes, n = of->n_outputs * lanes, size = panel_size(g->w, l + 1, g->block);
-    const int dropped = training && of->dropout > 0;
+    const int dropped = g->data->drops && of->dropout > 0;
     real *a = group_inputs(g, l + 1), *slope = group_slopes(g, l + 1);
     for (int64_t p = 0; p < g->panels; p++, a += size, slope += size) {
         if (l == g->w->n_layers - 1 && g->w->softmax) {
@@ -203,19 +209,19 @@ static void activate(const group *g, int64_t l, int training) {
 }
 
 /* All layers, but for the output activation. */
-static void forward_group(const group *g, int training) {
+static void forward_group(const group *g) {
     gather_inputs(g);
     for (int64_t l = 0; l < g->w->n_layers; l++) {
         forward_products(g, l);
-        if (l < g->w->n_layers - 1) activate(g, l, training);
+        if (l < g->w->n_layers - 1 && !in_epilogue(g, l)) activate(g, l);
     }
 }
 
 /* delta *= f' of the layer whose outputs are the inputs of layer l. */
-static void multiply_by_slope(const group *g, int64_t l, real *delta, int training) {
+static void multiply_by_slope(const group *g, int64_t l, real *delta) {
     const layer *of = g->w->layers + l - 1;
     const int64_t n = of->n_outputs * g->block.lanes, size = panel_size(g->w, l, g->block);
-    const int dropped = training && of->dropout > 0;
+    const int dropped = g->data->drops && of->dropout > 0;
     const real *a = group_inputs(g, l), *slope = group_slopes(g, l);
     for (int64_t p = 0; p < g->panels; p++, a += size, slope += size)
         activation_backward(dropped ? FASTNN_SIN : of->activation, delta + p * n, a, slope, n);
@@ -226,7 +232,7 @@ static void output_delta(const group *g, double *row_losses) {
     const network *w = g->w;
     const int64_t lanes = g->block.lanes, k = last_layer(w)->n_outputs, size = panel_size(w, w->n_layers, g->block);
     const network_scratch_parts *s = g->s;
-    if (!is_fused(w->loss)) activate(g, w->n_layers - 1, 1);
+    if (!is_fused(w->loss)) activate(g, w->n_layers - 1);
     for (int64_t p = 0; p < g->panels; p++) {
         const int64_t first = g->first + p * lanes, rows = rows_in_panel(g, p);
         real *output = group_inputs(g, w->n_layers) + p * size;
@@ -241,22 +247,26 @@ static void output_delta(const group *g, double *row_losses) {
                       (loss_panel){output, s->targets, scaled, s->delta + p * k * lanes, s->losses}, k, lanes);
         for (int64_t i = 0; i < rows; i++) row_losses[p * lanes + i] = (double)s->losses[i] * (double)s->weights[i];
     }
-    if (!is_fused(w->loss)) multiply_by_slope(g, w->n_layers, s->delta, 1);
+    if (!is_fused(w->loss)) multiply_by_slope(g, w->n_layers, s->delta);
 }
 
-/* The deltas of the layer before: other = W_l delta, times the slope. */
+/* The deltas of the layer before: other = W_l delta, times the slope; for the first layer the inputs' gradient. */
 static void backward_products(const group *g, int64_t l, const real *delta, real *other) {
     const layer *of = g->w->layers + l;
     const int64_t lanes = g->block.lanes, m = of->n_inputs, k = of->n_outputs;
-    panels_times(g, other, m * lanes, row_major(g->parameters + of->weights, k), delta, k * lanes, m, k,
+    epilogue e = {NO_EPILOGUE, NULL, 0};
+    if (l > 0 && in_epilogue(g, l - 1))
+        e = (epilogue){RELU_BACKWARD, group_inputs(g, l), panel_size(g->w, l, g->block)};
+    panels_times(g, other, m * lanes, row_major(g->parameters + of->weights, k), delta, k * lanes, e, m, k,
                  packs_a(m, g->rows, k));
+    if (l > 0 && !in_epilogue(g, l - 1)) multiply_by_slope(g, l, other);
 }
 
 static void backpropagate_group(const group *g, double *row_losses) {
     const network *w = g->w;
     const int64_t lanes = g->block.lanes;
     real *delta = g->s->delta, *other = g->s->other;
-    forward_group(g, 1);
+    forward_group(g);
     output_delta(g, row_losses);
     for (int64_t l = w->n_layers - 1; l >= 0; l--) {
         const int64_t n = w->layers[l].n_outputs;
@@ -266,7 +276,6 @@ static void backpropagate_group(const group *g, double *row_losses) {
                             rows_in_panel(g, p));
         if (l == 0) break;
         backward_products(g, l, delta, other);
-        multiply_by_slope(g, l, other, 1);
         real *const swapped = delta;
         delta = other;
         other = swapped;
@@ -307,7 +316,7 @@ static void network_gradient(const network *w, void *gradient, int64_t block_row
         if (i < end)
             block_product((target){(real *)gradient + of->weights + i * n, n, 1}, TILE_COLUMNS,
                           (matrix){inputs + i * r.lanes, r.lanes, 1, r.lanes, jump}, deltas, rows * TILE_COLUMNS,
-                          block_rows, accumulate, end - i, n, NULL);
+                          accumulate, (epilogue){NO_EPILOGUE, NULL, 0}, end - i, n, block_rows, NULL);
     }
 }
 
@@ -336,10 +345,10 @@ static void network_forward(const network *w, const void *parameters, const batc
     const int64_t k = last_layer(w)->n_outputs;
     for (int64_t i = first, step = group_rows(w); i < last; i += step) {
         const group g = scratch_group(w, parameters, data, i, smaller(last - i, step), &s);
-        forward_group(&g, 0);
+        forward_group(&g);
         if (row_losses) output_delta(&g, row_losses + i - first);
         if (!output) continue;
-        if (!row_losses || is_fused(w->loss)) activate(&g, w->n_layers - 1, 0);
+        if (!row_losses || is_fused(w->loss)) activate(&g, w->n_layers - 1);
         for (int64_t p = 0; p < g.panels; p++)
             scatter_panel((real *)output + (i - first + p * g.block.lanes) * k, k,
                           group_inputs(&g, w->n_layers) + p * panel_size(w, w->n_layers, g.block), g.block.lanes, k,
@@ -351,7 +360,7 @@ static void network_forward(const network *w, const void *parameters, const batc
 static void output_slope(const group *g, int64_t j) {
     const network *w = g->w;
     const int64_t lanes = g->block.lanes, k = last_layer(w)->n_outputs, size = panel_size(w, w->n_layers, g->block);
-    activate(g, w->n_layers - 1, 0);
+    activate(g, w->n_layers - 1);
     for (int64_t p = 0; p < g->panels; p++) {
         const real *a = group_inputs(g, w->n_layers) + p * size;
         real *delta = g->s->delta + p * k * lanes;
@@ -360,7 +369,7 @@ static void output_slope(const group *g, int64_t j) {
                 delta[m * lanes + i] =
                     !w->softmax ? (real)(m == j) : a[j * lanes + i] * ((real)(m == j) - a[m * lanes + i]);
     }
-    if (!w->softmax) multiply_by_slope(g, w->n_layers, g->s->delta, 0);
+    if (!w->softmax) multiply_by_slope(g, w->n_layers, g->s->delta);
 }
 
 static void network_input_gradient(const network *w, const void *parameters, const batch *data, int64_t first,
@@ -371,14 +380,13 @@ static void network_input_gradient(const network *w, const void *parameters, con
         double row_losses[64];
         const group g = scratch_group(w, parameters, data, i, smaller(last - i, step), &s);
         real *delta = s.delta, *other = s.other;
-        forward_group(&g, 0);
+        forward_group(&g);
         if (output >= 0)
             output_slope(&g, output);
         else
             output_delta(&g, row_losses);
         for (int64_t l = w->n_layers - 1; l >= 0; l--) {
             backward_products(&g, l, delta, other);
-            if (l > 0) multiply_by_slope(&g, l, other, 0);
             real *const swapped = delta;
             delta = other;
             other = swapped;
