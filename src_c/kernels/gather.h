@@ -38,17 +38,22 @@ static void gather_row(real *panel, int64_t lanes, const table_view *from, const
 
 /* VLEN whole rows of the dtype itself, their elements contiguous: squares are transposed in registers. */
 INLINE void gather_vectors(real *panel, int64_t lanes, const real *const rows[VLEN], int64_t columns) {
+    vec square[VLEN];
     int64_t j = 0;
     for (; j + VLEN <= columns; j += VLEN) {
-        vec square[VLEN];
         UNROLL
         for (int i = 0; i < VLEN; i++) square[i] = v_load(rows[i] + j);
         v_transpose(square);
         UNROLL
         for (int i = 0; i < VLEN; i++) v_store(panel + (j + i) * lanes, square[i]);
     }
-    for (; j < columns; j++)
-        for (int i = 0; i < VLEN; i++) panel[j * lanes + i] = rows[i][j];
+    if (j < columns) {
+        const vpart rest = v_first(columns - j);
+        UNROLL
+        for (int i = 0; i < VLEN; i++) square[i] = v_load_part(rows[i] + j, rest);
+        v_transpose(square);
+        for (int i = 0; j + i < columns; i++) v_store(panel + (j + i) * lanes, square[i]);
+    }
 }
 
 static int is_plain(const table_view *from) {

@@ -83,7 +83,7 @@ typedef struct {
 } network_scratch_parts;
 
 static network_scratch_parts scratch_parts(const network *w, int64_t most_rows, char *scratch, int64_t *bytes) {
-    const rows_layout r = layout_of(smaller(most_rows, group_rows(w)));
+    const rows_layout r = layout_of(most_rows > 0 ? smaller(most_rows, group_rows(w)) : 1);
     const int64_t rows = r.lanes * r.panels, features = feature_count(w) * rows, wide = (widest(w) + 1) * rows;
     const int64_t sizes[] = {features,        features,     wide,         wide,
                              wide / r.panels, TILE_COLUMNS, TILE_COLUMNS, r.lanes == 1 ? 0 : PACKED_A};
@@ -303,6 +303,15 @@ static void slice_of(int64_t n, int64_t unit, int64_t slice, int64_t slices, int
     *last = smaller(n, units * (slice + 1) / slices * unit);
 }
 
+/* The gradient of a layer of one output, from the transposed deltas. */
+static void column_gradient(real *gradient, const real *inputs, int64_t panel, const real *deltas, int accumulate,
+                            int64_t m, rows_layout r) {
+    for (int64_t p = 0; p < r.panels; p++)
+        row_product(gradient, deltas + p * r.lanes * TILE_COLUMNS, TILE_COLUMNS,
+                    (matrix){inputs + p * panel, 1, r.lanes, 0, 0}, accumulate || p > 0, m,
+                    smaller(r.rows - p * r.lanes, r.lanes));
+}
+
 static void network_gradient(const network *w, void *gradient, int64_t block_rows, int accumulate, int64_t slice,
                              int64_t slices, const void *workspace) {
     const rows_layout r = layout_of(block_rows);
@@ -313,7 +322,10 @@ static void network_gradient(const network *w, void *gradient, int64_t block_row
         const matrix deltas = {transposed_deltas(w, l, workspace, r), TILE_COLUMNS, 1, 0, 0};
         int64_t i, end;
         slice_of(of->n_inputs + of->bias, TILE_ROWS, slice, slices, &i, &end);
-        if (i < end)
+        if (i < end && n == 1)
+            column_gradient((real *)gradient + of->weights + i, inputs + i * r.lanes, jump + r.lanes, deltas.at,
+                            accumulate, end - i, r);
+        else if (i < end)
             block_product((target){(real *)gradient + of->weights + i * n, n, 1}, TILE_COLUMNS,
                           (matrix){inputs + i * r.lanes, r.lanes, 1, r.lanes, jump}, deltas, rows * TILE_COLUMNS,
                           accumulate, (epilogue){NO_EPILOGUE, NULL, 0}, end - i, n, block_rows, NULL);
