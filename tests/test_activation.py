@@ -47,7 +47,7 @@ REFERENCE = {name: lambda z, name=name: reference.activation(name, z) for name i
 # The bounds that the headers in src_c/kernels claim, in units in the last place of the exact result. Those of exp and
 # sigmoid are asserted in test_elementwise.py.
 BOUND = {
-    "tanh": {"float32": 2, "float64": 2},
+    "tanh": {"float32": 2, "float64": 2.25},
     "elu": {"float32": 1.25, "float64": 1.25},
     "log": {"float32": 1, "float64": 1},
     "softplus": {"float32": 1.75, "float64": 1.75},
@@ -97,7 +97,8 @@ def hard_inputs(dtype):
     scales = np.ldexp(1.0, np.arange(info.minexp - info.nmant, info.maxexp))
     # The double, and the float, that are nearest of all to a multiple of pi/2
     nearest = [6381956970095103 * 2.0**797, 16367173 * 2.0**72]
-    points = [*quarter_ln2, *saturations, *scales, *nearest, 0.5, 0.75, 1.5, float(np.log(2)), float(info.max)]
+    worst = [0.510959, 0.20076, 0.54184545346501223]  # that other runs have found for tanh
+    points = [*worst, *quarter_ln2, *saturations, *scales, *nearest, 0.5, 0.75, 1.5, float(np.log(2)), float(info.max)]
     points = np.concatenate([points, multiples_of_half_pi(dtype, info.maxexp).astype(np.float64)])
     points = points[points <= info.max].astype(dtype)
     some = np.concatenate([neighbours(points[points > 0], dtype, reach=6), dtype.type([0])])
