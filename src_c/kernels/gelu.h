@@ -1,10 +1,10 @@
-/* The activations that weigh z with a distribution function: gelu(z) = z Phi(z), Phi(z) = (1 + erf(z / sqrt 2)) / 2, and
- * silu(z) = z sigmoid(z). Each gives its derivative too, for which the activation is not enough.
+/* The activations that weigh z with a distribution function: gelu(z) = z Phi(z), Phi(z) = (1 + erf(z / sqrt 2)) / 2,
+ * and silu(z) = z sigmoid(z). Each gives its derivative too, for which the activation is not enough.
  *
- * gelu: with a = |z|, z Phi(z) = max(z, 0) - a Phi(-a), which loses nothing in the negative tail, and
- * Phi(-a) = e^(-a^2/2) R(t) / (a + K) with t = (a - K) / (a + K) in [-1, 1). R interpolates at Chebyshev's points until
- * gelu underflows, found in 120-bit arithmetic; of many K, that was taken whose coefficients lose least by being
- * rounded: its relative error is 2^-27.3 in float and 2^-55.4 in double. a^2 and t are as good as exact, for e^(-a^2/2)
+ * gelu: with a = |z|, z Phi(z) = max(z, 0) - a Phi(-a), which loses nothing in the negative tail, and Phi(-a) =
+ * e^(-a^2/2) R(t) / (a + K) with t = (a - K) / (a + K) in [-1, 1). R interpolates at Chebyshev's points until gelu
+ * underflows, found in 120-bit arithmetic; of many K, that was taken whose coefficients lose least by being rounded:
+ * its relative error is 2^-27.3 in float and 2^-55.4 in double. a^2 and t are as good as exact, for e^(-a^2/2)
  * multiplies what is rounded off by up to a^2/2, and R / (a + K) by up to 3.
  *
  * Error bounds, over all finite z, subnormal results included:

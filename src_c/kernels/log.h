@@ -2,8 +2,8 @@
  *
  * log((1 + f) 2^e) with f in [-1/4, 1/2]: with s = f / (2 + f), log(1 + f) = log((1 + s) / (1 - s)) = 2 s + s^3 L(s^2)
  * = f - (f^2/2 - s (f^2/2 + s^2 L(s^2))), which adds small corrections to the exact f. L is the minimax polynomial for
- * the relative error of log(1 + f) for |s| <= 1/5, found with Remez's algorithm in 200-bit arithmetic: 2^-28.4 in float,
- * 2^-55.9 in double.
+ * the relative error of log(1 + f) for |s| <= 1/5, found with Remez's algorithm in 200-bit arithmetic: 2^-28.4 in
+ * float, 2^-55.9 in double.
  *
  * Error bounds over all positive finite arguments of log, subnormal ones included, and all finite ones of softplus:
  *     log       1 ULP      half an ULP for the last operation; f - (f^2/2 - ...) is rounded twice, but at most half as
