@@ -11,9 +11,17 @@ from fastnn._kernels import as_floating
 CHECKED_ELEMENTS = 1 << 16  # at a time: a check needs little memory beside the data's own
 
 
+def inputs(x: ArrayLike, name: str, n_inputs: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return inputs (n, n_inputs) of a network that the engine can read."""
+    array = table(x, name, dtype)
+    if array.shape[1] != n_inputs:
+        raise ValueError(f"{name} must have {n_inputs} columns, the network's inputs; got shape {array.shape}")
+    return array
+
+
 def rows(
     x: ArrayLike,
-    y: ArrayLike | None,
+    y: ArrayLike,
     sample_weight: ArrayLike | None,
     *,
     names: tuple[str, str, str] = ("X", "y", "sample_weight"),
@@ -22,18 +30,14 @@ def rows(
     loss: str,
     dtype: np.dtype[Any],
 ) -> Rows:
-    """Check inputs and, unless they are None, targets and weights of a network, and describe them to the engine."""
-    inputs = table(x, names[0], dtype)
-    if inputs.shape[1] != n_inputs:
-        raise ValueError(f"{names[0]} must have {n_inputs} columns, the network's inputs; got shape {inputs.shape}")
-    if y is None:
-        return Rows(inputs)
-    if len(inputs) == 0:
-        raise ValueError(f"{names[0]} must have at least 1 row; got shape {inputs.shape}")
+    """Check inputs, targets and, unless they are None, weights of a network, and describe them to the engine."""
+    array = inputs(x, names[0], n_inputs, dtype)
+    if len(array) == 0:
+        raise ValueError(f"{names[0]} must have at least 1 row; got shape {array.shape}")
     values, labels = targets(y, names[1], n_outputs, loss, dtype)
-    if len(values) != len(inputs):
-        raise ValueError(f"{names[1]} must have as many rows as {names[0]} ({len(inputs)}); got {len(values)}")
-    return Rows(inputs, values, weights(sample_weight, names[2], len(inputs)), labels)
+    if len(values) != len(array):
+        raise ValueError(f"{names[1]} must have as many rows as {names[0]} ({len(array)}); got {len(values)}")
+    return Rows(array, values, weights(sample_weight, names[2], len(array)), labels)
 
 
 def table(value: ArrayLike, name: str, dtype: np.dtype[Any], *, column: bool = False) -> NDArray[Any]:
@@ -113,7 +117,9 @@ def check_probabilities(values: NDArray[Any], name: str) -> None:
     sums = values.sum(axis=1, dtype=np.float64)
     wrong = np.flatnonzero(np.abs(sums - 1) > 1e-4)
     if len(wrong):
-        raise ValueError(f"{name} must have rows that sum to 1, as probabilities do; row {wrong[0]} has {sums[wrong[0]]}")
+        raise ValueError(
+            f"{name} must have rows that sum to 1, as probabilities do; row {wrong[0]} has {sums[wrong[0]]}"
+        )
 
 
 def weights(value: ArrayLike | None, name: str, n_rows: int) -> NDArray[np.float64] | None:
