@@ -126,9 +126,10 @@ def functions(value: Any, name: str) -> tuple[Callable[..., Any], ...]:
     """Return one function or several as a tuple."""
     if callable(value):
         return (value,)
-    elements = tuple(value) if isinstance(value, Iterable) else (None,)
-    if not all(callable(element) for element in elements):
-        raise TypeError(f"{name} must be a function or several; got {value!r}")
+    elements = tuple(value) if isinstance(value, Iterable) else (value,)
+    for element in elements:
+        if not callable(element):
+            raise TypeError(f"{name} must be a function or several; got {element!r}")
     return elements
 
 

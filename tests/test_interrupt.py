@@ -100,7 +100,7 @@ options = {
     "long epochs": {"batch_size": 1, "callbacks": lambda net, history: None},
 }
 for name, keywords in options.items():
-    for seconds in (0.05, 0.1, 0.15):
+    for seconds in (0.2, 0.25, 0.3):
         timer = threading.Timer(seconds, signal.raise_signal, [signal.SIGINT])
         timer.start()
         history = net.fit(x, y, epochs=10**7, **keywords)
