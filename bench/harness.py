@@ -1,4 +1,4 @@
-"""Measure contenders side by side in one thread, and describe the machine that did it."""
+"""Measure contenders side by side in as many threads as they are given, and describe the machine that did it."""
 
 import argparse
 import contextlib
@@ -38,8 +38,16 @@ ONE_THREAD = {
 
 def run_in_one_thread():
     """Start the running script again with every library limited to one thread, unless it already is."""
-    if any(os.environ.get(name) != value for name, value in ONE_THREAD.items()):
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | ONE_THREAD)
+    run_in_threads(1)
+
+
+def run_in_threads(threads):
+    """Start the running script again with every library limited to so many threads, unless it already is."""
+    wanted = ONE_THREAD | {name: str(threads) for name, value in ONE_THREAD.items() if value == "1"}
+    if threads > 1:
+        wanted["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=true"
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | wanted)
 
 
 def default_threads_environment():
@@ -98,6 +106,12 @@ class Measurement:
         """Median and quartiles of name's time divided by to's, each pair out of one round."""
         return quartiles([a / b for a, b in zip(self.seconds[name], self.seconds[to], strict=True)])
 
+    def share(self, parts, of):
+        """Median and quartiles of the time for {name: units} of several contenders' work, divided by of's time."""
+        rounds = range(len(self.seconds[of]))
+        sums = [sum(units * self.seconds[name][i] for name, units in parts.items()) for i in rounds]
+        return quartiles([a / b for a, b in zip(sums, self.seconds[of], strict=True)])
+
 
 def quartiles(values):
     """Return {"median", "lower", "upper"} of at least one value."""
@@ -105,6 +119,16 @@ def quartiles(values):
         return dict.fromkeys(("median", "lower", "upper"), values[0])
     lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
     return {"median": median, "lower": lower, "upper": upper}
+
+
+def microseconds(seconds):
+    """Turn the seconds of a median and quartiles into microseconds."""
+    return {key: 1e6 * value for key, value in seconds.items()}
+
+
+def verdict(met):
+    """Say in a word whether a goal was met."""
+    return "met" if met else "MISSED"
 
 
 def measure(contenders, settings):
@@ -142,6 +166,17 @@ def peak(bits):
         names={"peak_flops": _kernels.peak_flops, "bits": bits, "iterations": iterations},
         work=_kernels.peak_flops(bits, iterations),
     )
+
+
+def copy(n_bytes):
+    """Return the contender whose unit of work is one byte read or written, in copies within so many bytes of memory."""
+    half = max(n_bytes // 2, 4096)  # in less, a call costs more than the copy
+    repeats = min(64, max(1, 2_000_000 // half))  # some 50 us, as in peak
+    # Every copy goes a cache line further: NumPy would take an axis without a stride for the inner loop.
+    memory = np.zeros(half + 64 * repeats, np.uint8)
+    target = np.lib.stride_tricks.as_strided(memory, (repeats, half), (64, 1))
+    names = {"copyto": np.copyto, "target": target, "source": np.ones(half, np.uint8)}
+    return Contender("copy", "copyto(target, source)", names, work=2 * half * repeats)
 
 
 class Progress:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DTYPES = ("float32", "float64")
 DECADES = {10**i for i in range(8)}
 MOST_LISTED = 24  # losing cases
+OURS = "fastnn"
 TITLES = {
     "fastnn train": "fastnn: `nn.train(n)`",
     "fastnn methods": "fastnn: `nn.feedforward(); nn.backprop()` in a Python loop",
@@ -26,37 +27,45 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the README is out of date")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md", metavar="FILE")
-    parser.add_argument("--results", type=Path, default=ROOT / "bench" / "results" / "book.json", metavar="FILE")
+    parser.add_argument("--results", type=Path, default=ROOT / "bench" / "results", metavar="FOLDER")
     options = parser.parse_args(arguments)
     before = options.readme.read_text(encoding="utf-8")
-    after = fill(before, json.loads(options.results.read_text(encoding="utf-8")))
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in options.results.glob("*.json")}
+    after = fill(before, results)
     if before == after:
         return 0
     if options.check:
-        print(f"{options.readme.name}: its tables are not those of {options.results.name}; run python bench/tables.py")
+        print(f"{options.readme.name}: its tables are not those of {options.results}; run python bench/tables.py")
         return 1
     options.readme.write_text(after, encoding="utf-8")
     return 0
 
 
 def fill(text, results):
-    """Replace what stands between each pair of markers."""
+    """Replace what stands between each pair of markers; results are those of each script, by its name."""
     pattern = re.compile(r"(<!-- bench:(\w+) -->\n).*?(<!-- /bench:\2 -->)", re.DOTALL)
     markers = re.findall(r"<!-- /?bench:\w+ -->", text)
     if not markers or len(markers) != 2 * len(pattern.findall(text)):
         sys.exit("the README needs pairs of lines <!-- bench:NAME --> and <!-- /bench:NAME -->")
     if unknown := {found[1] for found in pattern.findall(text)} - set(TABLES):
         sys.exit(f"no tables are called {sorted(unknown)}; there are {sorted(TABLES)}")
-    return pattern.sub(lambda found: found[1] + TABLES[found[2]](results) + "\n" + found[3], text)
+    return pattern.sub(lambda found: found[1] + table_of(found[2], results) + "\n" + found[3], text)
+
+
+def table_of(name, results):
+    """Write a table out of its script's results, or that there are none."""
+    script, write = TABLES[name]
+    return write(results[script]) if script in results else f"*There are no results of `bench/{script}.json` yet.*"
 
 
 def machine(results):
     """Say where the numbers come from."""
     its = results["machine"]
     commit = f"{its['commit'][:10]}{' with changes' if its['dirty'] else ''}"
+    threads = {1: "one thread", 2: "two threads"}[results.get("threads", 1)]
     smoke = " **A smoke run: these numbers mean nothing.**" if results["quick"] else ""
     return (
-        f"Medians of {results['rounds']} interleaved rounds in one thread on {its['processor']}, {its['cores']} cores, "
+        f"Medians of {results['rounds']} interleaved rounds in {threads} on {its['processor']}, {its['cores']} cores, "
         f"{its['isa']}; {its['compiler']}, Python {its['python']}, NumPy {its['numpy']} ({its['blas']}); "
         f"fastnn {its['fastnn']} at {commit}, {results['date']}.{smoke}"
     )
@@ -130,14 +139,76 @@ def imports(results):
     return f"`import fastnn` takes {beyond:.1f} ms beyond `import numpy`, which takes {numpy:.0f}."
 
 
+def networks(results):
+    """Microseconds per step in fastnn, the others' times over it, and the share of the machine's limit."""
+    cases = results["workloads"]
+    one_thread = ["one thread"] if results["threads"] > 1 else []
+    rivals = rivals_of(cases)
+    rows = []
+    for case in cases:
+        ratios = [case["one_thread_times_fastnn"]] if one_thread else []
+        found = {contender["name"]: contender for contender in case["contenders"]}
+        ratios += [found[name]["times_fastnn"] if name in found else None for name in rivals]
+        sizes = f"{case['name']}: {'-'.join(map(str, case['sizes']))}, {case['batch']:,} rows"
+        ours = significant(found[OURS]["microseconds"]["median"])
+        share = f"{case['share_of_limit']['median']:.0%}"
+        rows.append([sizes, ours, *("" if ratio is None else times(ratio) for ratio in ratios), share])
+    head = ["a training step", "fastnn, µs", *one_thread, *rivals.values(), "of the limit"]
+    return table(head, rows) + "\n\n" + best_rivals(cases)
+
+
+def predictions(results):
+    """Microseconds per prediction in fastnn, and the others' times over it."""
+    cases = results["predict"]
+    rivals = rivals_of(cases)
+    rows = []
+    for case in cases:
+        found = {contender["name"]: contender for contender in case["contenders"]}
+        ratios = (times(found[name]["times_fastnn"]) if name in found else "" for name in rivals)
+        title = f"{case['name']}, {case['rows']:,} row{'s' if case['rows'] > 1 else ''}"
+        rows.append([title, significant(found[OURS]["microseconds"]["median"]), *ratios])
+    return table(["a prediction", "fastnn, µs", *rivals.values()], rows) + "\n\n" + best_rivals(cases)
+
+
+def rivals_of(cases):
+    """Map the names of all rivals to their names with versions."""
+    contenders = (contender for case in cases for contender in case["contenders"] if contender["name"] != OURS)
+    return {contender["name"]: f"{contender['name']} {contender['version']}" for contender in contenders}
+
+
+def best_rivals(cases):
+    """Say how many times fastnn's time the fastest rival takes."""
+    ratios = [
+        min(contender["times_fastnn"]["median"] for contender in case["contenders"] if contender["name"] != OURS)
+        for case in cases
+    ]
+    mean = significant(statistics.geometric_mean(ratios))
+    return f"The best rival takes {mean}x as long in the geometric mean, {significant(min(ratios))}x at worst."
+
+
+def widths(results):
+    """Say which width costs most against the next multiple of 16."""
+    worst = max(results["widths"], key=lambda case: case["times_next_multiple"]["median"])
+    return (
+        f"Of the {len(results['widths'])} widths, {worst['width']} costs most against the next multiple of 16: "
+        f"{worst['times_next_multiple']['median']:.2f}x."
+    )
+
+
+# name: the script whose results it is made of, and what makes it
 TABLES = {
-    "machine": machine,
-    "book": training,
-    "elementwise": elementwise,
-    "matmul": matmul,
-    "threaded": threaded,
-    "gemm": gemm,
-    "import": imports,
+    "machine": ("book", machine),
+    "book": ("book", training),
+    "elementwise": ("book", elementwise),
+    "matmul": ("book", matmul),
+    "threaded": ("book", threaded),
+    "gemm": ("book", gemm),
+    "import": ("book", imports),
+    "train_machine": ("train", machine),
+    "train": ("train", networks),
+    "train2": ("train2", networks),
+    "predict": ("predict", predictions),
+    "widths": ("widths", widths),
 }
 
 

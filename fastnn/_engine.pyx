@@ -44,6 +44,7 @@ from fastnn._kernels cimport (
     fastnn_seconds,
     fastnn_table_view,
     fastnn_training,
+    two_layer_of,
 )
 
 LOSSES = ("sse", "mse", "mae", "huber", "quantile", "poisson", "binary_cross_entropy", "cross_entropy")
@@ -54,6 +55,8 @@ OPTIMIZERS = {"sgd": FASTNN_SGD, "momentum": FASTNN_MOMENTUM, "nesterov": FASTNN
 cdef enum:
     INTERRUPTED = 100
     LONG_ROW = 1_000_000  # parameters from which one row takes so long that other Python threads should run meanwhile
+    TEXTBOOK_ROWS = 4
+    SIGMOID = 1
 
 cdef object ndarray = np.ndarray
 cdef object empty = np.empty
@@ -317,6 +320,7 @@ cdef class Network:
                 self.describe_prediction(&f.validation, watch.rows, &f.training)
                 f.validation_losses = &validation_losses[0]
             self.begin_watch(&f, watch)
+            _arrays = self.describe_textbook(&f, rows, optimizer)  # keeps them alive
             try:
                 with bit_generator.lock:
                     while state == FASTNN_RUNNING:
@@ -333,6 +337,30 @@ cdef class Network:
         finally:
             self.busy = False
         return f.epoch, REASONS[state]
+
+    cdef object describe_textbook(self, fastnn_fit *f, Rows rows, Optimizer optimizer):
+        """Let two_layer_train do what it can do: returns the arrays that it reads and writes, or None."""
+        cdef fastnn_layer *first = self.layers
+        cdef fastnn_layer *second = self.layers + 1
+        cdef const fastnn_kernels *table = f.training.kernels
+        f.textbook.n_rows = 0
+        if (self.network.n_layers != 2 or rows.batch.rows != TEXTBOOK_ROWS or f.training.batch_size < TEXTBOOK_ROWS
+                or first.bias or first.activation != SIGMOID or second.activation != SIGMOID or first.dropout > 0
+                or second.n_outputs != 1 or self.network.loss != LOSSES.index("sse") or self.network.l2 != 0
+                or rows.weights is not None or optimizer.kind != "sgd" or optimizer.clip_norm != 0 or f.watches
+                or f.validation.data.rows != 0):
+            return None
+        x, y = np.ascontiguousarray(rows.x, self.dtype), np.ascontiguousarray(rows.y, self.dtype)
+        hidden = np.empty((TEXTBOOK_ROWS, first.n_outputs), self.dtype)
+        output = np.empty((TEXTBOOK_ROWS, 1), self.dtype)
+        weights = [view for view, _ in self.layer_views()]
+        if self.bits == 32:
+            f.textbook = two_layer_of[float](x, y, weights[0], weights[1], hidden, output, 0)
+        else:
+            f.textbook = two_layer_of[double](x, y, weights[0], weights[1], hidden, output, 0)
+        f.training.workspace = self.workspace.reserve(max(
+            table.two_layer_workspace(&f.textbook), table.network_workspace(&self.network, f.training.block_rows)))
+        return x, y, hidden, output
 
     cdef int begin_watch(self, fastnn_fit *f, Watch watch) except -1:
         f.watches, f.on_validation, f.patience, f.min_delta = (watch.stops, watch.on_validation, watch.patience,

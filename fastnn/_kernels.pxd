@@ -136,6 +136,7 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fastnn_fit:
         fastnn_training training
         fastnn_prediction validation
+        fastnn_two_layer textbook
         int64_t n_epochs
         const double *learning_rates
         double *losses

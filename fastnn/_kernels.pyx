@@ -278,6 +278,8 @@ ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "soft
 cdef int activation_number(str name, bint has_slope, int64_t n, int64_t n_other, int64_t n_slope) except -1:
     if n_other != n or (has_slope and n_slope != n):
         raise ValueError("the arrays must be equally long")
+    if name not in ACTIVATIONS:
+        raise ValueError(f"name must be one of {', '.join(ACTIVATIONS)}; got {name!r}")
     return ACTIVATIONS.index(name)
 
 

@@ -11,33 +11,37 @@ from fastnn._kernels import as_floating
 CHECKED_ELEMENTS = 1 << 16  # at a time: a check needs little memory beside the data's own
 
 
-def inputs(x: ArrayLike, name: str, n_inputs: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return inputs (n, n_inputs) of a network that the engine can read."""
-    array = table(x, name, dtype)
-    if array.shape[1] != n_inputs:
-        raise ValueError(f"{name} must have {n_inputs} columns, the network's inputs; got shape {array.shape}")
-    return array
+def inputs(x: ArrayLike, name: str, n_inputs: int, dtype: np.dtype[Any]) -> Rows:
+    """Check the inputs of a network and describe them to the engine."""
+    return Rows(_inputs(x, name, n_inputs, dtype))
 
 
 def rows(
     x: ArrayLike,
     y: ArrayLike,
     sample_weight: ArrayLike | None,
-    *,
-    names: tuple[str, str, str] = ("X", "y", "sample_weight"),
-    n_inputs: int,
-    n_outputs: int,
+    names: tuple[str, str, str],
+    layer_sizes: tuple[int, ...],
     loss: str,
     dtype: np.dtype[Any],
 ) -> Rows:
-    """Check inputs, targets and, unless they are None, weights of a network, and describe them to the engine."""
-    array = inputs(x, names[0], n_inputs, dtype)
-    if len(array) == 0:
-        raise ValueError(f"{names[0]} must have at least 1 row; got shape {array.shape}")
-    values, labels = targets(y, names[1], n_outputs, loss, dtype)
-    if len(values) != len(array):
-        raise ValueError(f"{names[1]} must have as many rows as {names[0]} ({len(array)}); got {len(values)}")
-    return Rows(array, values, weights(sample_weight, names[2], len(array)), labels)
+    """Check inputs, targets and weights, unless these are None, and describe them to the engine."""
+    features = _inputs(x, names[0], layer_sizes[0], dtype)
+    if len(features) == 0:
+        raise ValueError(f"{names[0]} must have at least 1 row; got shape {features.shape}")
+    if y is None:
+        raise TypeError(f"{names[1]} must be an array of targets; got None")
+    values, labels = targets(y, names[1], layer_sizes[-1], loss, dtype)
+    if len(values) != len(features):
+        raise ValueError(f"{names[1]} must have as many rows as {names[0]} ({len(features)}); got {len(values)}")
+    return Rows(features, values, weights(sample_weight, names[2], len(features)), labels)
+
+
+def _inputs(x: ArrayLike, name: str, n_inputs: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    array = table(x, name, dtype)
+    if array.shape[1] != n_inputs:
+        raise ValueError(f"{name} must have {n_inputs} columns, the network's inputs; got shape {array.shape}")
+    return array
 
 
 def table(value: ArrayLike, name: str, dtype: np.dtype[Any], *, column: bool = False) -> NDArray[Any]:

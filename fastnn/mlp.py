@@ -619,7 +619,7 @@ class MLP:
             raise ValueError(f"cannot load {os.fspath(path)}: it does not describe a network ({error!r})") from None
 
     def _inputs(self, x: ArrayLike) -> Rows:
-        return Rows(data.inputs(x, "X", self._layer_sizes[0], self._dtype))
+        return data.inputs(x, "X", self._layer_sizes[0], self._dtype)
 
     def _rows(
         self,
@@ -628,16 +628,7 @@ class MLP:
         sample_weight: ArrayLike | None = None,
         names: tuple[str, str, str] = ("X", "y", "sample_weight"),
     ) -> Rows:
-        return data.rows(
-            x,
-            y,
-            sample_weight,
-            names=names,
-            n_inputs=self._layer_sizes[0],
-            n_outputs=self._layer_sizes[-1],
-            loss=self._loss,
-            dtype=self._dtype,
-        )
+        return data.rows(x, y, sample_weight, names, self._layer_sizes, self._loss, self._dtype)
 
     def _validation_rows(self, value: tuple[ArrayLike, ...] | None) -> Rows | None:
         if value is None:

@@ -325,8 +325,9 @@ class ReduceOnPlateau(Option):
 
 def learning_rates(value: float | Schedule, first_epoch: int, n_epochs: int) -> NDArray[np.float64]:
     """Return the learning rates of n_epochs epochs from first_epoch on, for a number or a schedule without a state."""
-    schedule = value if isinstance(value, Schedule) else Constant(value)
-    return schedule(np.arange(first_epoch, first_epoch + n_epochs))
+    if not isinstance(value, Schedule):
+        return np.full(n_epochs, value)
+    return value(np.arange(first_epoch, first_epoch + n_epochs))
 
 
 def check_learning_rate(value: object, name: str) -> float | Schedule | ReduceOnPlateau:

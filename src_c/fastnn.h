@@ -266,6 +266,7 @@ enum { FASTNN_RUNNING, FASTNN_FINISHED, FASTNN_STOPPED_EARLY, FASTNN_OUT_OF_TIME
 typedef struct fastnn_fit {
     fastnn_training training;
     fastnn_prediction validation; /* data.rows is 0: none */
+    fastnn_two_layer textbook; /* the same training where two_layer_train can do it; else n_rows is 0 */
     int64_t n_epochs;
     const double *learning_rates;
     double *losses, *validation_losses, *seconds; /* of each epoch; seconds: when it ended, on fastnn_seconds' clock */

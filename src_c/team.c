@@ -10,6 +10,8 @@
 
 typedef HANDLE thread_handle;
 typedef volatile LONG64 shared;
+typedef SRWLOCK mutex;
+typedef CONDITION_VARIABLE condition;
 
 double fastnn_seconds(void) {
     LARGE_INTEGER ticks, frequency;
@@ -20,15 +22,15 @@ double fastnn_seconds(void) {
 
 static int64_t shared_add(shared *value, int64_t n) { return InterlockedExchangeAdd64(value, n) + n; }
 static int64_t shared_read(shared *value) { return InterlockedExchangeAdd64(value, 0); }
-static void give_way(void) { SwitchToThread(); }
 #else
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
 
 typedef pthread_t thread_handle;
 typedef _Atomic int64_t shared;
+typedef pthread_mutex_t mutex;
+typedef pthread_cond_t condition;
 
 double fastnn_seconds(void) {
     struct timespec now;
@@ -38,7 +40,6 @@ double fastnn_seconds(void) {
 
 static int64_t shared_add(shared *value, int64_t n) { return atomic_fetch_add(value, n) + n; }
 static int64_t shared_read(shared *value) { return atomic_load_explicit(value, memory_order_acquire); }
-static void give_way(void) { sched_yield(); }
 #endif
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -48,14 +49,41 @@ static void pause_briefly(void) { _mm_pause(); }
 static void pause_briefly(void) {}
 #endif
 
-enum { MOST_THREADS = 256, SPINS = 4096 };
+enum { MOST_THREADS = 256, SPINS = 2000 };
 
 struct fastnn_team {
     void (*work)(void *context, fastnn_team *team, int64_t thread);
     void *context;
+    mutex guard;
+    condition changed;
     shared size; /* 0 until all threads are there */
     shared arrived, generation;
 };
+
+#if defined(_WIN32)
+static void set_up(fastnn_team *team) {
+    InitializeSRWLock(&team->guard);
+    InitializeConditionVariable(&team->changed);
+}
+static void tear_down(fastnn_team *team) { (void)team; }
+static void lock(fastnn_team *team) { AcquireSRWLockExclusive(&team->guard); }
+static void unlock(fastnn_team *team) { ReleaseSRWLockExclusive(&team->guard); }
+static void sleep_unlocked(fastnn_team *team) { SleepConditionVariableSRW(&team->changed, &team->guard, INFINITE, 0); }
+static void wake_all(fastnn_team *team) { WakeAllConditionVariable(&team->changed); }
+#else
+static void set_up(fastnn_team *team) {
+    pthread_mutex_init(&team->guard, NULL);
+    pthread_cond_init(&team->changed, NULL);
+}
+static void tear_down(fastnn_team *team) {
+    pthread_cond_destroy(&team->changed);
+    pthread_mutex_destroy(&team->guard);
+}
+static void lock(fastnn_team *team) { pthread_mutex_lock(&team->guard); }
+static void unlock(fastnn_team *team) { pthread_mutex_unlock(&team->guard); }
+static void sleep_unlocked(fastnn_team *team) { pthread_cond_wait(&team->changed, &team->guard); }
+static void wake_all(fastnn_team *team) { pthread_cond_broadcast(&team->changed); }
+#endif
 
 typedef struct {
     fastnn_team *team;
@@ -65,14 +93,23 @@ typedef struct {
 
 int64_t fastnn_team_size(const fastnn_team *team) { return shared_read(&((fastnn_team *)team)->size); }
 
-/* Spin, for the others come soon; then give way, for they may wait for this very processor. */
-static void wait_for(shared *value, int64_t old) {
-    for (int64_t spins = 0; shared_read(value) == old; spins++) {
-        if (spins < SPINS)
-            pause_briefly();
-        else
-            give_way();
+/* Spin, for the others come soon; then sleep, for they may need this very processor. */
+static void wait_for(fastnn_team *team, shared *value, int64_t old) {
+    for (int spins = 0; spins < SPINS; spins++) {
+        if (shared_read(value) != old) return;
+        pause_briefly();
     }
+    lock(team);
+    while (shared_read(value) == old) sleep_unlocked(team);
+    unlock(team);
+}
+
+/* Change a value that others may wait for. */
+static void change(fastnn_team *team, shared *value, int64_t n) {
+    lock(team);
+    shared_add(value, n);
+    wake_all(team);
+    unlock(team);
 }
 
 void fastnn_team_wait(fastnn_team *team) {
@@ -80,9 +117,9 @@ void fastnn_team_wait(fastnn_team *team) {
     if (size == 1) return;
     if (shared_add(&team->arrived, 1) == size) {
         shared_add(&team->arrived, -size);
-        shared_add(&team->generation, 1);
+        change(team, &team->generation, 1);
     } else {
-        wait_for(&team->generation, generation);
+        wait_for(team, &team->generation, generation);
     }
 }
 
@@ -92,7 +129,7 @@ static DWORD WINAPI run_member(void *argument) {
 static void *run_member(void *argument) {
 #endif
     const member *m = argument;
-    wait_for(&m->team->size, 0);
+    wait_for(m->team, &m->team->size, 0);
     m->team->work(m->team->context, m->team, m->thread);
     return 0;
 }
@@ -119,11 +156,13 @@ void fastnn_team_run(void (*work)(void *context, fastnn_team *team, int64_t thre
     fastnn_team team = {.work = work, .context = context};
     member members[MOST_THREADS];
     int64_t size = 1;
+    set_up(&team);
     for (; size < n_threads && size < MOST_THREADS; size++) {
         members[size] = (member){.team = &team, .thread = size};
         if (!start(&members[size])) break;
     }
-    shared_add(&team.size, size);
+    change(&team, &team.size, size);
     work(context, &team, 0);
     for (int64_t i = 1; i < size; i++) join(&members[i]);
+    tear_down(&team);
 }

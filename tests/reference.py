@@ -4,6 +4,7 @@ Every function works in the dtype of its arguments, which for a test is float64,
 network's functions also take a stack of networks: leading dimensions broadcast, as in numpy.matmul.
 """
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -18,6 +19,68 @@ def sigmoid(z):
 def sigmoid_derivative(a):
     """The sigmoid's derivative as a function of its value a = sigmoid(z)."""
     return a * (1 - a)
+
+
+def erf(z):
+    """The error function."""
+    return np.vectorize(math.erf, otypes=[float])(z).astype(np.asarray(z).dtype)
+
+
+def activation(name, z):
+    """The activation of that name, PyTorch's defaults."""
+    match name:
+        case "identity":
+            return z
+        case "sigmoid":
+            return sigmoid(z)
+        case "tanh":
+            return np.tanh(z)
+        case "relu":
+            return np.maximum(z, 0)
+        case "leaky_relu":
+            return np.where(z > 0, z, 0.01 * z)
+        case "elu":
+            return np.where(z > 0, z, np.expm1(np.minimum(z, 0)))
+        case "softplus":
+            return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
+        case "gelu":
+            return z * normal_cdf(z)
+        case "silu":
+            return z * sigmoid(z)
+        case "sin":
+            return np.sin(z)
+    raise ValueError(name)
+
+
+def activation_derivative(name, z):
+    """Its derivative; at a kink the slope of the negative side."""
+    match name:
+        case "identity":
+            return np.ones_like(z)
+        case "sigmoid":
+            return sigmoid(z) * sigmoid(-z)
+        case "tanh":
+            return 1 - np.tanh(z) ** 2
+        case "relu":
+            return np.where(z > 0, np.ones_like(z), 0)
+        case "leaky_relu":
+            return np.where(z > 0, np.ones_like(z), 0.01)
+        case "elu":
+            return np.exp(np.minimum(z, 0))
+        case "softplus":
+            return sigmoid(z)
+        case "gelu":
+            return normal_cdf(z) + z * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+        case "silu":
+            return sigmoid(z) * (1 + z * sigmoid(-z))
+        case "sin":
+            return np.cos(z)
+    raise ValueError(name)
+
+
+def normal_cdf(z):
+    """The probability that a standard normal variable is below z."""
+    return (1 + erf(z / math.sqrt(2))) / 2
 
 
 def matmul(a, b):
@@ -82,3 +145,49 @@ def rounded(exact, dtype):
     if Fraction(nearest) != exact and np.float64(nearest).view(np.int64) % 2 == 0:
         nearest = np.nextafter(nearest, np.inf if exact > Fraction(nearest) else -np.inf)
     return np.float32(nearest)
+
+
+def activation(name, z):
+    """f(z) for a layer's activation f; gelu in float64 only."""
+    with np.errstate(over="ignore", under="ignore"):
+        return ACTIVATION[name](z)
+
+
+def activation_derivative(name, z):
+    """f'(z); at a kink the negative side's."""
+    with np.errstate(over="ignore", under="ignore"):
+        return DERIVATIVE[name](z)
+
+
+def normal_cdf(z):
+    """The standard normal distribution function, from Python's erfc."""
+    return np.array([math.erfc(v) for v in np.ravel(z) / -math.sqrt(2)]).reshape(np.shape(z)) / 2
+
+
+ACTIVATION = {
+    "identity": lambda z: z,
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+    "leaky_relu": lambda z: np.where(z > 0, z, z * z.dtype.type(0.01)),
+    "elu": lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
+    "softplus": lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
+    "gelu": lambda z: z * normal_cdf(z),
+    "silu": lambda z: z * sigmoid(z),
+    "sin": np.sin,
+    "exp": np.exp,
+}
+
+DERIVATIVE = {
+    "identity": np.ones_like,
+    "sigmoid": lambda z: sigmoid(z) * sigmoid(-z),
+    "tanh": lambda z: 1 / np.cosh(z) ** 2,
+    "relu": lambda z: np.where(z > 0, 1.0, 0.0),
+    "leaky_relu": lambda z: np.where(z > 0, 1.0, 0.01),
+    "elu": lambda z: np.exp(np.minimum(z, 0)),
+    "softplus": sigmoid,
+    "gelu": lambda z: normal_cdf(z) + z * np.exp(-z * z / 2) / math.sqrt(2 * math.pi),
+    "silu": lambda z: sigmoid(z) * (1 + z * sigmoid(-z)),
+    "sin": np.cos,
+    "exp": np.exp,
+}

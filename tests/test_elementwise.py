@@ -6,44 +6,10 @@ import mpmath
 import numpy as np
 import pytest
 import reference
+from accuracy import MISALIGNMENTS, SIZES, errors, float32_of_bits, neighbours, report, ulp
 
 import fastnn
 from fastnn import _kernels
-
-# 0, 1, 2, around one to several vectors of 4, 8 and 16 lanes, odd primes
-SIZES = [
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    7,
-    8,
-    9,
-    11,
-    12,
-    13,
-    15,
-    16,
-    17,
-    23,
-    24,
-    25,
-    31,
-    32,
-    33,
-    47,
-    48,
-    49,
-    63,
-    64,
-    65,
-    127,
-    129,
-    1009,
-]
-MISALIGNMENTS = range(17)  # in elements, up to one more than the widest vector has
 
 # The bounds that src_c/kernels/exp.h claims, in units in the last place of the exact result. Extended precision, which
 # judges float64, is itself wrong by less than 2^-10 ULP of it.
@@ -59,27 +25,6 @@ needs_extended = pytest.mark.skipif(not HAS_EXTENDED, reason="long double is no 
 
 functions = pytest.mark.parametrize("function", ["exp", "sigmoid"])
 maps = pytest.mark.parametrize("kernel", [_kernels.exp, fastnn.sigmoid, fastnn.sigmoid_derivative])
-
-
-def ulp(exact, dtype):
-    """Return the unit in the last place of `dtype` at a number of a longer type; at least the smallest subnormal."""
-    info = np.finfo(dtype)
-    exponent = np.frexp(exact)[1] - 1
-    return np.ldexp(exact.dtype.type(1), np.clip(exponent, info.minexp, info.maxexp - 1) - info.nmant)
-
-
-def errors(got, exact):
-    """Return the error of each result in ULP. Infinity counts as the number that follows the largest finite one."""
-    wide = exact.dtype.type
-    beyond = np.ldexp(wide(1), np.finfo(got.dtype).maxexp)
-    measured = np.where(np.isposinf(got), beyond, got.astype(wide))
-    return np.abs(measured - np.minimum(exact, beyond)) / ulp(np.minimum(exact, beyond), got.dtype)
-
-
-def neighbours(points, dtype, reach):
-    """Return points and the `reach` numbers of dtype on either side of each."""
-    bits = np.asarray(points, dtype).view(f"i{np.dtype(dtype).itemsize}")
-    return (bits[:, None] + np.arange(-reach, reach + 1, dtype=bits.dtype)).reshape(-1).view(dtype)
 
 
 def hard_inputs(dtype, reach):
@@ -127,12 +72,6 @@ def extended(function):
     """Return a function of double_inputs() in extended precision."""
     with np.errstate(over="ignore", under="ignore"):
         return REFERENCE[function](double_inputs().astype(np.longdouble))
-
-
-def report(capsys, text):
-    """Show a measured figure even in a run where all is well."""
-    with capsys.disabled():
-        print(f"\n    {text}", end=" ")
 
 
 def check_bound(capsys, function, isa, x, got, exact):
@@ -199,10 +138,6 @@ def multiprecision(function):
     with mpmath.workdps(50):
         e = [mpmath.exp(mpmath.mpf(float(v))) for v in x]
         return x, np.array(e if function == "exp" else [v / (1 + v) for v in e])
-
-
-def float32_of_bits(first, stop, step):
-    return np.arange(first, stop, step, dtype=np.uint64).astype(np.uint32).view(np.float32)
 
 
 def in_float64(function, x):

@@ -43,7 +43,7 @@ def random_patterns(n, dtype):
     return np.random.default_rng(n).integers(0, 256, n * dtype.itemsize, np.uint8).view(dtype)
 
 
-@pytest.mark.parametrize("kernel", [_kernels.exp, fastnn.sigmoid, fastnn.sigmoid_derivative])
+@pytest.mark.parametrize("kernel", [_kernels.exp, _kernels.log, fastnn.sigmoid, fastnn.sigmoid_derivative])
 def test_elementwise(dtype, kernel):
     def work():
         rng = np.random.default_rng(0)
@@ -51,6 +51,19 @@ def test_elementwise(dtype, kernel):
         yield kernel(rng.uniform(-120 if dtype == np.float32 else -760, 100, 300_007).astype(dtype))
         yield kernel(rng.normal(size=300_007).astype(dtype))
         yield kernel(np.array([np.nan, np.inf, -np.inf, 0.0, -0.0] * 7, dtype))
+
+    assert_same_bits(lambda: list(work()))
+
+
+@pytest.mark.parametrize("name", _kernels.ACTIVATIONS)
+def test_activation(dtype, name):
+    def work():
+        rng = np.random.default_rng(0)
+        for z in (random_patterns(100_003, dtype), rng.normal(size=100_003).astype(dtype) * 5):
+            a, slope, delta = np.empty_like(z), np.zeros_like(z), np.linspace(-2, 2, len(z)).astype(dtype)
+            _kernels.activation_forward(name, a, z, slope)
+            _kernels.activation_backward(name, delta, a, slope)
+            yield from (a, slope, delta)
 
     assert_same_bits(lambda: list(work()))
 

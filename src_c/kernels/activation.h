@@ -8,7 +8,8 @@ INLINE vec v_relu(vec z) { return v_max(v_zero(), z); }
 
 INLINE vec v_leaky_relu(vec z) { return v_max(v_mul(v_set1(LEAKY_RELU_SLOPE), z), z); }
 
-INLINE vec v_elu(vec z) { return v_select(v_less(v_zero(), z), z, v_expm1(v_min(v_zero(), z))); }
+/* What v_expm1 makes of a large z is not taken. */
+INLINE vec v_elu(vec z) { return v_select(v_less(v_zero(), z), z, v_expm1(z)); }
 
 /* delta f'(z), given a = f(z). The third argument is none's. */
 INLINE vec v_sigmoid_backward(vec delta, vec a, vec unused) {

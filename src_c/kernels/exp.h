@@ -8,8 +8,9 @@
  * Error bounds against the exact value, over all finite x, subnormal results included:
  *     exp       1.25 ULP   half an ULP for the last operation; r and p are each rounded once, which is a quarter of an
  *                          ULP of the result as both are at most 0.42, and the rest of P, r^2 and Remez's error 0.2
+ *     expm1     1.25 ULP   over x <= 0: half an ULP for the last operation, a quarter for p, half where 2^n - 1 is rounded
  *     sigmoid   1.5 ULP in float, 1.75 in double   exp's, and half an ULP for the last addition
- * tests/test_elementwise.py asserts them. NaN gives NaN; e^-inf = 0, e^inf = inf. */
+ * tests/test_elementwise.py and, for expm1, tests/test_activation.py assert them. NaN gives NaN; e^-inf = 0, e^inf = inf. */
 #ifndef FASTNN_KERNELS_EXP_H
 #define FASTNN_KERNELS_EXP_H
 
@@ -88,7 +89,16 @@ INLINE vec v_exp(vec x) {
     return v_mul(v_fma(p, scale, scale), power_of_two(v_add(v_sub(n, near), shift)));
 }
 
-/* e^x - 1 for x <= 0: p 2^n + (2^n - 1), of which only the sum is rounded unless n is so low that it is -1 anyway. */
+/* e^-|x| = scale + p scale, with p as exp_reduced gives it */
+INLINE vec exp_negative_abs(vec x, vec *p, vec *scale) {
+    vec n, shifted;
+    const vec shift = v_set1(ROUND_AND_BIAS + SAFE_EXPONENT);
+    *p = exp_reduced(v_max(v_set1(EXP_UNDERFLOW), v_negative_abs(x)), shift, &n, &shifted);
+    *scale = v_mul(power_of_two(shifted), v_set1(SAFE_SCALE));
+    return v_fma(*p, *scale, *scale);
+}
+
+/* e^x - 1 for x <= 0: p 2^n + (2^n - 1) */
 INLINE vec v_expm1(vec x) {
     vec n, shifted;
     const vec p = exp_reduced(v_max(v_set1(EXPM1_SATURATION), x), v_set1(ROUND_AND_BIAS), &n, &shifted);
@@ -101,12 +111,8 @@ INLINE vec v_expm1(vec x) {
  * both are put back by y + (numerator - y (s + e)) / s. What can be done beside the division is: there 1 / s is needed to
  * a few bits only. */
 INLINE vec v_sigmoid(vec x) {
-    vec n, shifted;
-    const vec one = v_set1(1);
-    const vec shift = v_set1(ROUND_AND_BIAS + SAFE_EXPONENT);
-    const vec p = exp_reduced(v_max(v_set1(EXP_UNDERFLOW), v_negative_abs(x)), shift, &n, &shifted);
-    const vec scale = v_mul(power_of_two(shifted), v_set1(SAFE_SCALE));
-    const vec t = v_fma(p, scale, scale), s = v_fma(p, scale, v_add(scale, one));
+    vec p, scale;
+    const vec one = v_set1(1), t = exp_negative_abs(x, &p, &scale), s = v_fma(p, scale, v_add(scale, one));
     const vec numerator = v_select(v_less(x, v_zero()), t, one), y = v_div(numerator, s);
     const vec e = v_sub(t, v_sub(s, one)), inverse = v_fma(v_set1(INVERSE_1), s, v_set1(INVERSE_0));
     return v_fma(v_fnma(y, e, v_fnma(y, s, numerator)), inverse, y);

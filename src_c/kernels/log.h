@@ -2,7 +2,14 @@
  *
  * log((1 + f) 2^e) with f in [-1/4, 1/2]: with s = f / (2 + f), log(1 + f) = log((1 + s) / (1 - s)) = 2 s + s^3 L(s^2)
  * = f - (f^2/2 - s (f^2/2 + s^2 L(s^2))), which adds small corrections to the exact f. L is the minimax polynomial for
- * the relative error of log(1 + f) for |s| <= 1/5. */
+ * the relative error of log(1 + f) for |s| <= 1/5, found with Remez's algorithm in 200-bit arithmetic: 2^-28.4 in
+ * float, 2^-55.9 in double.
+ *
+ * Error bounds over all positive finite arguments of log, subnormal ones included, and all finite ones of softplus:
+ *     log       1 ULP      half an ULP for the last operation; f - (f^2/2 - ...) is rounded twice, but at most half as
+ *                          large as the result unless e = 0, where the last operation is exact; 0.94 was seen
+ *     softplus  1.75 ULP   e^-|z|'s 1.25, which the logarithm lessens as it grows, and the last addition's; 1.60 was seen
+ * tests/test_activation.py asserts them. NaN gives NaN; log 0 = -inf, of negative numbers NaN. */
 #ifndef FASTNN_KERNELS_LOG_H
 #define FASTNN_KERNELS_LOG_H
 
@@ -52,7 +59,8 @@ INLINE vec v_log(vec x) {
 /* log(1 + e^z) = max(z, 0) + log(1 + t), t = e^-|z|. 1 + t is (1 + f) 2^e without a rounding: 1 + t for t < 1/2, else
  * (1 + (t - 1)/2) 2. */
 INLINE vec v_softplus(vec z) {
-    const vec half = v_set1((real)0.5), t = v_exp(v_negative_abs(z));
+    vec p, scale;
+    const vec half = v_set1((real)0.5), t = exp_negative_abs(z, &p, &scale);
     const vmask low = v_less(t, half);
     const vec f = v_select(low, t, v_fma(t, half, v_set1((real)-0.5))), e = v_select(low, v_zero(), v_set1(1));
     return v_add(v_max(v_zero(), z), log_reduced(f, e));

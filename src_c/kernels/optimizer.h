@@ -10,6 +10,12 @@
 #ifndef FASTNN_KERNELS_OPTIMIZER_H
 #define FASTNN_KERNELS_OPTIMIZER_H
 
+#if FASTNN_BITS == 32
+#define SMALLEST_NORMAL 0x1p-126f
+#else
+#define SMALLEST_NORMAL 0x1p-1022
+#endif
+
 /* The constants of one sweep, broadcast. */
 typedef struct {
     vec scale, rate, decay, beta_1, rest_1, beta_2, rest_2, root, epsilon;
@@ -33,32 +39,36 @@ typedef struct {
     vec w, first, second;
 } parameter;
 
+/* 0 instead of a subnormal number. The moments of a unit that no longer learns shrink to such and, rounded to nearest, stay
+ * there, where each operation takes some processors a hundred cycles. */
+INLINE vec v_flushed(vec a) { return v_select(v_less(v_abs(a), v_set1(SMALLEST_NORMAL)), v_zero(), a); }
+
 INLINE parameter sgd(const sweep *c, parameter p, vec g) {
     p.w = v_fnma(c->rate, g, p.w);
     return p;
 }
 
 INLINE parameter momentum(const sweep *c, parameter p, vec g) {
-    p.first = v_fma(c->beta_1, p.first, g);
+    p.first = v_flushed(v_fma(c->beta_1, p.first, g));
     p.w = v_fnma(c->rate, p.first, p.w);
     return p;
 }
 
 INLINE parameter nesterov(const sweep *c, parameter p, vec g) {
-    p.first = v_fma(c->beta_1, p.first, g);
+    p.first = v_flushed(v_fma(c->beta_1, p.first, g));
     p.w = v_fnma(c->rate, v_fma(c->beta_1, p.first, g), p.w);
     return p;
 }
 
 INLINE parameter rmsprop(const sweep *c, parameter p, vec g) {
-    p.second = v_fma(c->beta_2, p.second, v_mul(c->rest_2, v_mul(g, g)));
+    p.second = v_flushed(v_fma(c->beta_2, p.second, v_mul(c->rest_2, v_mul(g, g))));
     p.w = v_fnma(c->rate, v_div(g, v_add(v_sqrt(p.second), c->epsilon)), p.w);
     return p;
 }
 
 INLINE parameter adam(const sweep *c, parameter p, vec g) {
-    p.first = v_fma(c->beta_1, p.first, v_mul(c->rest_1, g));
-    p.second = v_fma(c->beta_2, p.second, v_mul(c->rest_2, v_mul(g, g)));
+    p.first = v_flushed(v_fma(c->beta_1, p.first, v_mul(c->rest_1, g)));
+    p.second = v_flushed(v_fma(c->beta_2, p.second, v_mul(c->rest_2, v_mul(g, g))));
     p.w = v_fnma(c->rate, v_div(p.first, v_fma(v_sqrt(p.second), c->root, c->epsilon)), p.w);
     return p;
 }

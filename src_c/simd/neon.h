@@ -13,6 +13,8 @@
 #define vdivq_f64 _mm_div_pd
 #define vfmsq_f32(c, a, b) _mm_fnmadd_ps(a, b, c)
 #define vfmsq_f64(c, a, b) _mm_fnmadd_pd(a, b, c)
+#define vsqrtq_f32 _mm_sqrt_ps
+#define vsqrtq_f64 _mm_sqrt_pd
 #endif
 #else
 #include <arm_neon.h>
