@@ -1,12 +1,12 @@
 """A network's memory and its loops, which run without the GIL.
 
-Python checks and converts; what comes here has the right dtype, shape and meaning already. Words become numbers here, as
-src_c/fastnn.h counts them.
+Python checks and converts; what comes here has the right dtype, shape and meaning already. Words become numbers here,
+as src_c/fastnn.h counts them.
 """
 
 import numpy as np
 
-from fastnn._kernels import as_floating
+from fastnn._kernels import ACTIVATIONS, as_floating
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
@@ -47,7 +47,6 @@ from fastnn._kernels cimport (
     two_layer_of,
 )
 
-ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "sin", "exp")
 LOSSES = ("sse", "mse", "mae", "huber", "quantile", "poisson", "binary_cross_entropy", "cross_entropy")
 ELEMENT_TYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 OPTIMIZERS = {"sgd": FASTNN_SGD, "momentum": FASTNN_MOMENTUM, "nesterov": FASTNN_NESTEROV, "rmsprop": FASTNN_RMSPROP,
@@ -56,7 +55,6 @@ OPTIMIZERS = {"sgd": FASTNN_SGD, "momentum": FASTNN_MOMENTUM, "nesterov": FASTNN
 cdef enum:
     INTERRUPTED = 100
     LONG_ROW = 1_000_000  # parameters from which one row takes so long that other Python threads should run meanwhile
-
     TEXTBOOK_ROWS = 4
     SIGMOID = 1
 
@@ -339,19 +337,22 @@ cdef class Network:
                 self.describe_prediction(&f.validation, watch.rows, &f.training)
                 f.validation_losses = &validation_losses[0]
             self.begin_watch(&f, watch)
-            copies = self.describe_textbook(&f, rows, optimizer)  # keep them alive
-            with bit_generator.lock:
-                while state == FASTNN_RUNNING:
-                    with nogil:
-                        state = fastnn_fit_for(&f, UNINTERRUPTED)
-                    PyErr_CheckSignals()
+            _arrays = self.describe_textbook(&f, rows, optimizer)  # keeps them alive
+            try:
+                with bit_generator.lock:
+                    while state == FASTNN_RUNNING:
+                        with nogil:
+                            state = fastnn_fit_for(&f, UNINTERRUPTED)
+                        PyErr_CheckSignals()
+            finally:  # whatever a signal's handler raises, the state must be that of the steps that were taken
+                optimizer.beta_1_power = f.training.update.beta_1_power
+                optimizer.beta_2_power = f.training.update.beta_2_power
+                self.end_watch(&f, watch)
         except KeyboardInterrupt:
-            if state == FASTNN_RUNNING:
+            if state != FASTNN_NOT_FINITE:  # also after the last of these epochs: the caller may have more
                 state = INTERRUPTED
         finally:
             self.busy = False
-        optimizer.beta_1_power, optimizer.beta_2_power = f.training.update.beta_1_power, f.training.update.beta_2_power
-        self.end_watch(&f, watch)
         return f.epoch, REASONS[state]
 
     cdef object describe_textbook(self, fastnn_fit *f, Rows rows, Optimizer optimizer):
@@ -411,8 +412,8 @@ cdef class Network:
         self.check_idle()
         p.kernels, p.network, p.data = table, &self.network, rows.batch
         p.parameters = self.first_parameter
-        p.scratch_bytes, p.n_threads, p.position = (table.network_scratch(&self.network, rows.batch.rows), n_threads,
-                                                    0)
+        p.scratch_bytes = table.network_scratch(&self.network, rows.batch.rows)
+        p.n_threads, p.position = n_threads, 0
         p.scratch = <char *> scratch.reserve(p.scratch_bytes * n_threads)
         p.output = p.row_losses = NULL
         p.loss = 0

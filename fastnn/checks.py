@@ -1,8 +1,10 @@
 """Turn what a user passes into what the engine takes, or say which argument is wrong, its value and what was due."""
 
+import itertools
 import math
 import numbers
 import operator
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,3 +107,40 @@ def floating_dtype(value: Any) -> np.dtype[Any]:
     if value is None or dtype is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be 'float32' or 'float64'; got {value!r}")
     return np.dtype(dtype.type)  # NumPy's own object, by which the kernels' short ways know it
+
+
+def layer_sizes(value: object, *, bias: bool) -> tuple[int, ...]:
+    """Return the widths of a network's layers, inputs first, as ints."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
+        raise TypeError(f"layer_sizes must be a sequence of integers; got {value!r}")
+    sizes = tuple(integer(size, f"layer_sizes[{i}]", minimum=1) for i, size in enumerate(value))
+    if len(sizes) < 2:
+        raise ValueError(f"layer_sizes must have at least 2 elements, the inputs and the outputs; got {value!r}")
+    n_parameters = sum((n_in + bias) * n_out for n_in, n_out in itertools.pairwise(sizes))
+    if n_parameters > 2**48:  # so that no size in the engine leaves 64 bits
+        raise ValueError(f"layer_sizes must make at most 2**48 parameters; got {value!r}, which makes {n_parameters}")
+    return sizes
+
+
+def functions(value: Any, name: str) -> tuple[Callable[..., Any], ...]:
+    """Return one function or several as a tuple."""
+    if callable(value):
+        return (value,)
+    elements = tuple(value) if isinstance(value, Iterable) else (value,)
+    for element in elements:
+        if not callable(element):
+            raise TypeError(f"{name} must be a function or several; got {element!r}")
+    return elements
+
+
+def output_array(value: object, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array that results of this shape and dtype may be written to, of any strides."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a numpy.ndarray; got {type(value).__name__}")
+    if value.dtype != dtype:
+        raise TypeError(f"{name} must have dtype {dtype}; got {value.dtype}")
+    if value.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}; got {value.shape}")
+    if not value.flags.writeable:
+        raise ValueError(f"{name} must be writeable; got a read-only array")
+    return value

@@ -7,6 +7,7 @@ import numpy as np
 
 import fastnn
 from fastnn import _kernels
+from fastnn.threads import available_threads, usable_processors
 
 
 def show_config() -> None:
@@ -18,11 +19,8 @@ def show_config() -> None:
         "machine": f"{platform.machine()}, {platform.system()}",
         "instruction sets": f"{built} built; {available} run here",
         "active": f"{_kernels.isa()} (FASTNN_ISA={os.environ.get('FASTNN_ISA', '')!r})",
-        "threads": f"1 used, {_usable_processors()} processors usable by this process",
+        "threads": f"{available_threads()} at most in a fit, {usable_processors()} processors usable by this process "
+        f"(OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')!r})",
         "compiler": _kernels.compiler(),
     }.items():
         print(f"{name + ':':<18}{value}")
-
-
-def _usable_processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -121,7 +121,9 @@ def check_probabilities(values: NDArray[Any], name: str) -> None:
     sums = values.sum(axis=1, dtype=np.float64)
     wrong = np.flatnonzero(np.abs(sums - 1) > 1e-4)
     if len(wrong):
-        raise ValueError(f"{name} must have rows that sum to 1, as probabilities do; row {wrong[0]} has {sums[wrong[0]]}")
+        raise ValueError(
+            f"{name} must have rows that sum to 1, as probabilities do; row {wrong[0]} has {sums[wrong[0]]}"
+        )
 
 
 def weights(value: ArrayLike | None, name: str, n_rows: int) -> NDArray[np.float64] | None:

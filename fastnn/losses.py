@@ -3,6 +3,7 @@
 fastnn.MLP says what they compute.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -87,6 +88,22 @@ def parse_loss(value: object) -> tuple[str, float]:
 def loss_from(name: str, parameter: float) -> str | Huber | Quantile:
     """Return what parse_loss made this name and parameter of."""
     return Huber(parameter) if name == "huber" else Quantile(parameter) if name == "quantile" else name
+
+
+def parse_activations(value: object, n_hidden: int) -> tuple[str, ...]:
+    """Return the activation of each hidden layer, for a name or one name for each."""
+    if isinstance(value, str):
+        names = [value] * max(n_hidden, 1)  # checked without hidden layers too
+    elif isinstance(value, Sequence):
+        names = list(value)
+    else:
+        raise TypeError(f"activation must be a name or a sequence of names; got {value!r}")
+    if not isinstance(value, str) and len(names) != n_hidden:
+        raise ValueError(f"activation must be a name or one for each of the {n_hidden} hidden layers; got {value!r}")
+    for name in names:
+        if not isinstance(name, str) or name not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {_quoted(ACTIVATIONS)}; got {name!r}")
+    return tuple(names[:n_hidden])
 
 
 def parse_output_activation(value: object, loss: str) -> str:

@@ -1,8 +1,10 @@
 """Dense networks of any depth."""
 
 import copy
+import functools
 import math
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,27 +13,113 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastnn import _engine, checks, data, storage
 from fastnn._engine import Network, Rows, Watch
+from fastnn.descent import Descent
 from fastnn.early_stopping import EarlyStopping
 from fastnn.history import History
-from fastnn.losses import ACTIVATIONS, loss_from, parse_loss, parse_output_activation
-from fastnn.optimizers import SGD, AdamW, Optimizer, RMSProp, check_optimizer
-from fastnn.options import from_dict, to_dict
-from fastnn.progress import Progress, check_verbose
-from fastnn.schedules import PlateauState, ReduceOnPlateau, learning_rates
+from fastnn.losses import Huber, Quantile, loss_from, parse_activations, parse_loss, parse_output_activation
+from fastnn.optimizers import Optimizer, check_optimizer
+from fastnn.parameters import LayerArrays, overwrite, restore
+from fastnn.progress import check_verbose
 from fastnn.threads import thread_count
+from fastnn.training import Training
 
 HE = ("relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "sin")  # the others take Glorot's limits
-MOST_EPOCHS_IN_A_CALL = 4096
-SHOWN_EVERY = 0.1  # seconds, with verbose=1
 
 
 class MLP:
-    """A dense network, trained and run in compiled code."""
+    """A dense network of any depth, trained and run in compiled code.
 
-    _ATTRIBUTES = frozenset(
-        "_layer_sizes _loss _loss_parameter _activations _bias _l2 _dropout _dtype _generator _engine "
-        "_optimizer _steps _epochs _plateau".split()
-    )
+    With a_0 = x, a row of n_0 numbers, layer l = 1, 2, ... computes::
+
+        z_l = a_(l-1) @ weights[l-1] + biases[l-1]
+        a_l = activation(z_l)
+
+    and the last a_l is the output p. Training lowers the objective, a loss of p and the targets y, and the penalty
+    ``l2 / 2 * sum(weights**2)``.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Numbers of inputs, of the units of each hidden layer, and of outputs, each at least 1: ``[d, 1]`` is a
+        perceptron, ``[d, 64, 64, k]`` has two hidden layers.
+    activation : str or sequence of str, default "relu"
+        Of the hidden layers: one name for all, or one for each. See the notes.
+    output_activation : str, optional
+        Of the last layer. By default the one that belongs to the loss: "softmax" to cross_entropy, "sigmoid" to
+        binary_cross_entropy and "exp" to poisson, which take no other, and "identity" to the rest, which take any
+        of the hidden layers' activations.
+    loss : str, Huber or Quantile, default "mse"
+        What is minimized, see the notes. "huber" is ``Huber(delta=1.0)``, "quantile" is ``Quantile(q=0.5)``.
+    bias : bool, default True
+        Whether the layers add biases.
+    l2 : float, default 0.0
+        Factor of the penalty on the weights, at least 0. The biases are not penalized. The penalty is part of the
+        objective, and so of every loss that is reported.
+    dropout : float, default 0.0
+        Probability, at least 0 and below 1, with which an output of a hidden layer is set to 0 in a step of training;
+        the others are divided by ``1 - dropout`` (Srivastava et al. 2014). Only `fit` drops anything.
+    dtype : {"float32", "float64"}
+        What the network computes in.
+    seed : int, optional
+        Of the generator, NumPy's PCG64, that draws the initial weights, shuffles the rows and drops outputs; at least
+        0. By default the operating system chooses. The same seed and the same calls give the same bits.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If an argument is out of range, a name is unknown, or the loss does not take the output activation.
+    MemoryError
+        If the parameters do not fit into memory.
+
+    Notes
+    -----
+    The activations: "identity", "sigmoid" ``1 / (1 + exp(-z))``, "tanh", "relu" ``max(z, 0)``, "leaky_relu"
+    ``max(z, 0.01 * z)``, "elu" ``z if z > 0 else exp(z) - 1`` (Clevert et al. 2016), "softplus" ``log(1 + exp(z))``,
+    "gelu" ``z * Phi(z)`` with the normal distribution function itself (Hendrycks and Gimpel 2016), "silu"
+    ``z * sigmoid(z)`` (Elfwing et al. 2018) and "sin" (Sitzmann et al. 2020). They are PyTorch's with its defaults.
+
+    The losses, for n rows, k outputs p and targets y, e = p - y:
+
+    ====================  ==========================================================================
+    sse                   sum over rows and outputs of ``e**2``, the textbook's
+    mse                   mean over rows and outputs of ``e**2``
+    mae                   mean over rows and outputs of ``abs(e)``
+    huber                 mean over rows and outputs of Huber's (1964) function, see `Huber`
+    quantile              mean over rows and outputs of the pinball loss, see `Quantile`
+    poisson               mean over rows and outputs of ``p - y * log(p)`` with ``p = exp(z)``: the negative
+                          log-likelihood of Poisson's distribution without its constant (McCullagh and Nelder 1989)
+    binary_cross_entropy  mean over rows of the sum over outputs of ``-(y * log(p) + (1 - y) * log(1 - p))`` with
+                          ``p = sigmoid(z)`` (Bishop 2006, equation 4.90), y from 0 to 1
+    cross_entropy         mean over rows of the sum over outputs of ``-y * log(p)`` with ``p = softmax(z)``
+                          (Bridle 1990; Bishop 2006, equation 4.108), y class numbers or probabilities
+    ====================  ==========================================================================
+
+    The last three are computed from z, so they are exact also where p rounds to 0 or 1. With `sample_weight` w, a mean
+    over rows of l_i becomes ``sum(w * l) / sum(w)``, over the rows of the batch, and 0 if the weights sum to 0; sse
+    becomes ``sum(w * l)``. Where a function has a kink its derivative is taken from the left for relu and leaky_relu,
+    and is 0 for mae, huber and quantile at e = 0.
+
+    The initial weights are uniform in +-limit, with He et al.'s (2015) limit ``sqrt(6 / n_in)`` for relu, leaky_relu,
+    elu, softplus, gelu, silu and sin, and Glorot and Bengio's (2010) ``sqrt(6 / (n_in + n_out))`` for the others; the
+    biases are 0.
+
+    Neither the instruction set nor the number of threads can be seen in the bits of any result, and a row's prediction
+    does not depend on the rows around it. One thread at a time may train a network or change it, and then no other may
+    use it, else it gets a RuntimeError; any number may read it together. Networks can be pickled and copied: a copy
+    shares nothing, and goes on from where the original is.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> x = np.linspace(-3, 3, 200).reshape(-1, 1)
+    >>> net = fastnn.MLP([1, 16, 16, 1], activation="tanh", seed=0)
+    >>> history = net.fit(x, np.sin(x), epochs=500)
+    >>> net.predict([[0.5], [2.0]]).round(1)
+    array([[0.5],
+           [0.9]], dtype=float32)
+    """
 
     def __init__(
         self,
@@ -39,28 +127,25 @@ class MLP:
         *,
         activation: str | Sequence[str] = "relu",
         output_activation: str | None = None,
-        loss: Any = "mse",
+        loss: str | Huber | Quantile = "mse",
         bias: bool = True,
         l2: float = 0.0,
         dropout: float = 0.0,
         dtype: DTypeLike = "float32",
         seed: int | None = None,
     ) -> None:
-        self._layer_sizes = _check_layer_sizes(layer_sizes)
-        self._loss, self._loss_parameter = parse_loss(loss)
-        hidden = _check_activations(activation, len(self._layer_sizes) - 2)
-        self._activations = (*hidden, parse_output_activation(output_activation, self._loss))
         self._bias = checks.boolean(bias, "bias")
+        self._layer_sizes = checks.layer_sizes(layer_sizes, bias=self._bias)
+        self._loss, self._loss_parameter = parse_loss(loss)
+        hidden = parse_activations(activation, len(self._layer_sizes) - 2)
+        self._activations = (*hidden, parse_output_activation(output_activation, self._loss))
         self._l2 = checks.number(l2, "l2", minimum=0)
         self._dropout = checks.number(dropout, "dropout", minimum=0, below=1)
         self._dtype = checks.floating_dtype(dtype)
         seed = None if seed is None else checks.integer(seed, "seed", minimum=0)
         self._generator = np.random.Generator(np.random.PCG64(seed))
-        self._forget_optimizer()
-        self._make_engine()
-        self._initialize()
-
-    def _make_engine(self) -> None:
+        self._descent: Descent | None = None
+        self._in_training = threading.Lock()
         self._engine = Network(
             self._layer_sizes,
             self._activations,
@@ -71,19 +156,14 @@ class MLP:
             self._dropout,
             self._dtype,
         )
+        self._initialize()
 
     def _initialize(self) -> None:
-        """Draw the weights: He's limits for activations that are linear on one side, else Glorot's; biases are 0."""
+        """Draw the weights; the biases are 0."""
         for (weights, _), activation in zip(self._engine.layer_views(), self._activations, strict=True):
             n_inputs, n_outputs = weights.shape
             limit = math.sqrt(6 / (n_inputs if activation in HE else n_inputs + n_outputs))
             weights[...] = self._generator.uniform(-limit, limit, weights.shape)
-
-    def _forget_optimizer(self) -> None:
-        self._optimizer: Optimizer | None = None
-        self._steps: _engine.Optimizer | None = None
-        self._epochs = 0
-        self._plateau: Any = None
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -91,24 +171,61 @@ class MLP:
         return self._layer_sizes
 
     @property
+    def activations(self) -> tuple[str, ...]:
+        """The activation of each layer, the last one's included."""
+        return self._activations
+
+    @property
+    def loss_function(self) -> str | Huber | Quantile:
+        """What is minimized: a name, or for "huber" and "quantile" a `Huber` or `Quantile`."""
+        return loss_from(self._loss, self._loss_parameter)
+
+    @property
+    def bias(self) -> bool:
+        """Whether the layers add biases."""
+        return self._bias
+
+    @property
+    def l2(self) -> float:
+        """Factor of the penalty on the weights."""
+        return self._l2
+
+    @property
+    def dropout(self) -> float:
+        """Probability with which an output of a hidden layer is dropped in training."""
+        return self._dropout
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What the network computes in."""
+        return self._dtype
+
+    @property
     def parameters(self) -> NDArray[Any]:
-        """All weights and biases: one block, layer by layer, the weights (in, out) row-major before the biases."""
+        """All weights and biases in one array, shape (number of parameters,).
+
+        Layer by layer, the weights (n_in, n_out) row by row, then the biases. The array is the network's own memory:
+        edited in place, it changes the network at its next call. It may be assigned, which copies the values; these
+        must be finite.
+        """
         return self._engine.parameters.view()
 
     @parameters.setter
     def parameters(self, value: ArrayLike) -> None:
         self._engine.check_unused()
-        _overwrite(self._engine.parameters, value, "parameters")
+        overwrite(self._engine.parameters, value, "parameters")
 
     @property
-    def weights(self) -> list[NDArray[Any]]:
-        """The weights of each layer, shape (in, out): views into `parameters`."""
-        return [weights for weights, _ in self._engine.layer_views()]
+    def weights(self) -> LayerArrays[NDArray[Any]]:
+        """The weights of each layer, shape (n_in, n_out): views into `parameters`, each editable and assignable."""
+        views = [weights for weights, _ in self._engine.layer_views()]
+        return LayerArrays(views, "weights", self._engine.check_unused)
 
     @property
-    def biases(self) -> list[NDArray[Any] | None]:
-        """The biases of each layer, shape (out,): views into `parameters`; None without biases."""
-        return [biases for _, biases in self._engine.layer_views()]
+    def biases(self) -> LayerArrays[NDArray[Any] | None]:
+        """The biases of each layer, shape (n_out,): views into `parameters`, or None in a network without biases."""
+        views = [biases for _, biases in self._engine.layer_views()]
+        return LayerArrays(views, "biases", self._engine.check_unused)
 
     def fit(
         self,
@@ -123,14 +240,81 @@ class MLP:
         validation_data: tuple[ArrayLike, ...] | None = None,
         early_stopping: EarlyStopping | None = None,
         max_time: float | None = None,
-        callbacks: Iterable[Callable[["MLP", History], Any]] = (),
+        callbacks: Callable[["MLP", History], Any] | Iterable[Callable[["MLP", History], Any]] = (),
         verbose: int = 0,
         n_threads: int | None = None,
     ) -> History:
-        """Train."""
+        """Train: take one step of the optimizer for each batch of rows, epoch after epoch.
+
+        A fit goes on where the last one with an equal optimizer ended: the optimizer's state, the schedule's epoch and
+        the generator are kept, also through `save` and `load`, so two fits of 5 epochs give the bits of one of 10.
+        Another optimizer begins anew, with the parameters as they are. Early stopping and `max_time` count within one
+        fit.
+
+        The rows are read where they are: an array of 32 or 64 bit floats, of integers or of booleans is never copied
+        whole, whatever its strides, and may be a memory map that is larger than the memory. What is read is rounded to
+        the network's dtype. Lists, data frames, float16 and foreign byte orders are converted first. X and y must not
+        be changed meanwhile.
+
+        Ctrl-C ends the fit, within some hundredths of a second or one step, and no KeyboardInterrupt is raised: the
+        history says `stopped_by` "interrupt" and has the whole epochs, the network has the parameters of the last step,
+        or the best ones if early stopping restores these. Only Python's main thread hears Ctrl-C.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+            Inputs: finite real numbers, at least one row.
+        y : array_like, shape (n, k)
+            Targets, one row for each row of X; with one output also of shape (n,). For poisson at least 0, for
+            binary_cross_entropy from 0 to 1. For cross_entropy class numbers 0, 1, ..., k - 1 of shape (n,) or (n, 1),
+            or probabilities of shape (n, k), whose rows sum to 1.
+        epochs : int, default 1
+            How many times all rows are used, at least 0.
+        batch_size : int or None, default 32
+            Rows in a step, at least 1; the last step of an epoch takes what is left. With None or n or more, a step
+            takes all rows.
+        optimizer : SGD, RMSProp, Adam or AdamW, default Adam()
+            How a step is made of the gradient; its `learning_rate` may be a schedule.
+        shuffle : bool, default True
+            Whether each epoch takes the rows in a new random order, a permutation by Fisher and Yates. A step with all
+            rows takes them as they lie.
+        sample_weight : array_like, shape (n,), optional
+            How much each row counts, at least 0.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Rows whose objective is computed after each epoch, and that are not trained on.
+        early_stopping : EarlyStopping, optional
+            When to stop because the loss does not fall any more. If it restores the best parameters, the optimizer's
+            state nevertheless stays that of the last epoch.
+        max_time : float, optional
+            Seconds after which no further epoch begins, at least 0; at least one epoch is done.
+        callbacks : function or iterable of functions, optional
+            Each is called as ``callback(net, history)`` after each epoch, and ends the fit by returning True. It may
+            use the network, but not fit it. Its exceptions end the fit.
+        verbose : {0, 1}
+            With 1, show losses and the time left on stderr: a bar if tqdm is installed, else lines.
+        n_threads : int, optional
+            The most threads to use, at least 1. By default as many as the process has processors, or fewer if
+            OMP_NUM_THREADS or threadpoolctl say so. Small steps take fewer threads. The bits do not depend on it.
+
+        Returns
+        -------
+        History
+            Losses, learning rates and times of this fit's epochs, and why it ended.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is wrong; the network is as it was.
+        FloatingPointError
+            If the loss or a parameter is no longer finite in an epoch. The parameters are those from before that epoch,
+            and the next fit begins with a new optimizer.
+        RuntimeError
+            If another thread, or a callback's fit, is using the network.
+        MemoryError
+            If the gradient, the optimizer's state or the workspace does not fit into memory.
+        """
         rows = self._rows(X, y, sample_weight)
         n_rows = len(rows.x)
-        verbose = check_verbose(verbose)
         epochs = checks.integer(epochs, "epochs", minimum=0)
         size = n_rows if batch_size is None else min(n_rows, checks.integer(batch_size, "batch_size", minimum=1))
         optimizer = check_optimizer(optimizer)
@@ -138,69 +322,42 @@ class MLP:
         validation = self._validation_rows(validation_data)
         watch = self._watch(early_stopping, validation)
         max_time = math.inf if max_time is None else checks.number(max_time, "max_time", minimum=0)
-        callbacks = _check_callbacks(callbacks)
-        threads = thread_count(n_threads, size * 3 * self._engine.parameters.size)
-        self._engine.check_unused()
-        self._continue_with(optimizer)
-        monitor = None if early_stopping is None else early_stopping.monitor
-        history = History(validation=validation is not None, monitor=monitor)
-        deadline = _engine.seconds() + max_time
-        one_by_one = bool(callbacks) or isinstance(optimizer.learning_rate, ReduceOnPlateau)
-        chunk = 1 if one_by_one or verbose else MOST_EPOCHS_IN_A_CALL
-        try:
-            with Progress(epochs, verbose) as progress:
-                while history.epochs < epochs and history.stopped_by is None:
-                    n = min(chunk, epochs - history.epochs)
-                    taken = self._fit_epochs(rows, size, n, shuffle, watch, deadline, threads, history)
-                    progress.update(history)
-                    stops = [callback(self, history) for callback in callbacks if history.epochs]
-                    if history.stopped_by is None and any(stop is True for stop in stops):
-                        history.stopped_by = "callback"
-                    if verbose and not one_by_one and taken < SHOWN_EVERY:
-                        chunk = min(2 * chunk, MOST_EPOCHS_IN_A_CALL)
-        except KeyboardInterrupt:  # between two calls of the engine, which tells of those within
-            history.stopped_by = "interrupt"
-        if watch.best_parameters is not None and watch.best_epoch >= 0:
-            self._engine.parameters[...] = watch.best_parameters
-        return history
-
-    def _fit_epochs(
-        self,
-        rows: Rows,
-        batch_size: int,
-        n_epochs: int,
-        shuffle: bool,
-        watch: Watch,
-        deadline: float,
-        n_threads: int,
-        history: History,
-    ) -> float:
-        """Do some epochs, or fewer, and tell the history; return the seconds that they took."""
-        rates = self._learning_rates(n_epochs)
-        losses, validation_losses, ends = np.empty((3, n_epochs))
-        start = _engine.seconds()
-        assert self._steps is not None
-        done, reason = self._engine.fit(
-            rows, batch_size, self._steps, rates, self._generator.bit_generator, shuffle, watch, deadline, n_threads,
-            losses, validation_losses, ends,
-        )  # fmt: skip
-        if reason not in ("finished", "not_finite"):
-            history.stopped_by = reason
-        if done:
-            seconds = np.diff(ends[:done], prepend=start)
-            validation = validation_losses[:done] if history.validation_loss is not None else None
-            history.append(losses[:done], rates[:done], seconds, validation)
-            if isinstance(self._plateau, tuple):
-                self._advance_plateau(history, done)
-        self._epochs += done
-        if reason == "not_finite":
-            self._steps = None
-            self._optimizer = None
-            raise FloatingPointError(
-                f"the loss or a parameter is no longer finite in epoch {history.epochs}; the parameters are those from before "
-                "that epoch. A lower learning rate, clip_norm, or scaled inputs may help"
+        functions = [functools.partial(each, self) for each in checks.functions(callbacks, "callbacks")]
+        verbose = check_verbose(verbose)
+        threads = thread_count(n_threads, 3 * size * self._engine.parameters.size)
+        history = History(
+            validation=validation is not None, monitor=early_stopping.monitor if early_stopping is not None else None
+        )
+        if not self._in_training.acquire(blocking=False):
+            raise RuntimeError(
+                "the network is in use by another thread, or by the fit whose callback this is; "
+                "give each a network of its own"
             )
-        return float(ends[done - 1] - start) if done else 0.0
+        try:
+            self._engine.check_unused()
+            if self._descent is None or self._descent.optimizer != optimizer:
+                self._descent = Descent(optimizer, self._engine.parameters)
+            training = Training(
+                network=self._engine,
+                descent=self._descent,
+                bit_generator=self._generator.bit_generator,
+                rows=rows,
+                watch=watch,
+                history=history,
+                batch_size=size,
+                shuffle=shuffle,
+                deadline=_engine.seconds() + max_time,
+                n_threads=threads,
+            )
+            training.run(epochs, functions, verbose)
+            if watch.best_parameters is not None and watch.best_epoch >= 0:
+                self._engine.parameters[...] = watch.best_parameters
+        except FloatingPointError:
+            self._descent = None
+            raise
+        finally:
+            self._in_training.release()
+        return history
 
     def predict(
         self,
@@ -208,13 +365,36 @@ class MLP:
         out: NDArray[Any] | None = None,
         n_threads: int | None = None,
     ) -> NDArray[Any]:
-        """Return the outputs, shape (n, k)."""
+        """Compute the outputs for some rows.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+            Finite real numbers, read as by `fit`; n may be 0.
+        out : ndarray, shape (n, k), optional
+            Where to write the outputs, an array of the network's dtype and any strides. It may overlap X.
+        n_threads : int, optional
+            The most threads to use, as for `fit`.
+
+        Returns
+        -------
+        ndarray, shape (n, k)
+            `out` if given, else a new array of the network's dtype: what the output activation makes of z, for
+            cross_entropy and binary_cross_entropy probabilities, for poisson the mean.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is wrong.
+        RuntimeError
+            If another thread is training the network.
+        """
         rows = self._inputs(X)
         shape = (len(rows.x), self._layer_sizes[-1])
         threads = thread_count(n_threads, shape[0] * self._engine.parameters.size)
         result = np.empty(shape, self._dtype)
         if out is not None:
-            _check_out(out, shape, self._dtype)
+            checks.output_array(out, "out", shape, self._dtype)
             if out.flags.c_contiguous and out.flags.aligned and not np.may_share_memory(out, rows.x):
                 result = out
         self._engine.predict(rows, result, threads)
@@ -231,9 +411,30 @@ class MLP:
         sample_weight: ArrayLike | None = None,
         n_threads: int | None = None,
     ) -> float:
-        """Return the objective: the mean loss of the rows and the penalty."""
+        """Compute the objective of some rows: their loss, and the penalty if there is one; nothing is dropped.
+
+        Parameters
+        ----------
+        X, y : array_like, shapes (n, d) and (n, k)
+            Inputs and targets, as for `fit`.
+        sample_weight : array_like, shape (n,), optional
+            How much each row counts, at least 0.
+        n_threads : int, optional
+            The most threads to use, as for `fit`.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is wrong.
+        RuntimeError
+            If another thread is training the network.
+        """
         rows = self._rows(X, y, sample_weight)
-        return float(self._engine.loss(rows, thread_count(n_threads, len(rows.x) * self._engine.parameters.size)))
+        return self._engine.loss(rows, thread_count(n_threads, len(rows.x) * self._engine.parameters.size))
 
     def loss_and_gradient(
         self,
@@ -243,26 +444,179 @@ class MLP:
         sample_weight: ArrayLike | None = None,
         n_threads: int | None = None,
     ) -> tuple[float, NDArray[Any]]:
-        """Return the objective and its gradient, laid out as `parameters`."""
+        """Compute the objective of some rows, taken as one batch, and its gradient by backpropagation.
+
+        The gradient is Rumelhart, Hinton and Williams's (1986). With it, an optimizer of one's own can train the
+        network through `parameters`.
+
+        Parameters
+        ----------
+        X, y : array_like, shapes (n, d) and (n, k)
+            Inputs and targets, as for `fit`.
+        sample_weight : array_like, shape (n,), optional
+            How much each row counts, at least 0.
+        n_threads : int, optional
+            The most threads to use, as for `fit`.
+
+        Returns
+        -------
+        loss : float
+            What `loss` returns, up to rounding.
+        gradient : ndarray, shape (number of parameters,)
+            d loss / d `parameters`, laid out like these, in the network's dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is wrong.
+        RuntimeError
+            If another thread is using the network.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.MLP([2, 1], seed=0)
+        >>> x, y = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([1.0, 2.0])
+        >>> for _ in range(100):
+        ...     loss, gradient = net.loss_and_gradient(x, y)
+        ...     net.parameters -= 0.5 * gradient
+        >>> round(loss, 6)
+        0.0
+        """
         rows = self._rows(X, y, sample_weight)
         threads = thread_count(n_threads, 3 * len(rows.x) * self._engine.parameters.size)
         return self._engine.loss_and_gradient(rows, threads)
 
     def input_gradient(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:  # noqa: N803
-        """Return d loss / d X, shape (n, d)."""
+        """Compute the gradient of the loss with respect to the inputs.
+
+        Parameters
+        ----------
+        X, y : array_like, shapes (n, d) and (n, k)
+            Inputs and targets, as for `fit`. The loss is that of all rows together, so with a mean over rows each row's
+            gradient has a factor 1 / n.
+
+        Returns
+        -------
+        ndarray, shape (n, d)
+            d loss / d X in the network's dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is wrong.
+        RuntimeError
+            If another thread is training the network.
+        """
         rows = self._rows(X, y)
         out = np.empty(rows.x.shape, self._dtype)
         self._engine.input_gradient(rows, -1, out)
         return out
 
     def jacobian(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
-        """Return d output / d X, shape (n, k, d)."""
+        """Compute the derivative of each output with respect to each input.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+            Finite real numbers; n may be 0.
+
+        Returns
+        -------
+        ndarray, shape (n, k, d)
+            d output[i, j] / d X[i, m] at [i, j, m], in the network's dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is wrong.
+        RuntimeError
+            If another thread is training the network.
+        """
         rows = self._inputs(X)
         k = self._layer_sizes[-1]
         out = np.empty((len(rows.x), k, rows.x.shape[1]), self._dtype)
         for output in range(k if len(rows.x) else 0):
             self._engine.input_gradient(rows, output, out[:, output])
         return out
+
+    def predictor(self) -> _engine.Predictor:
+        """Return a compiled function of one row, for programs that ask for one prediction at a time.
+
+        It has a copy of the present parameters: what happens to the network later does not change it. Any number of
+        threads may call it at once. ``predictor(x)`` takes a row of shape (d,), of finite real numbers, and returns the
+        outputs in a new array of shape (k,); ``predictor(x, out)`` writes them into such an array, contiguous and of
+        the network's dtype. The shortest way is that of a contiguous x of that dtype. The bits are those of `predict`.
+
+        Returns
+        -------
+        callable
+            It raises a TypeError or a ValueError if x or out is wrong.
+
+        Raises
+        ------
+        RuntimeError
+            If another thread is training the network.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.MLP([3, 16, 2], seed=0)
+        >>> predictor = net.predictor()
+        >>> row = np.ones(3, "float32")
+        >>> bool((predictor(row) == net.predict(row.reshape(1, -1))[0]).all())
+        True
+        """
+        return _engine.Predictor(self._engine.copy())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file, with all that a later fit needs to go on as if nothing had happened.
+
+        The file is an .npz archive, without pickle, of the parameters, the optimizer's state and a description. A file
+        that is there already is replaced in one step, when the new one is complete.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file's name, taken as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If path does not name a file, or the optimizer has a schedule of a class of one's own.
+        OSError
+            If the file cannot be written; then nothing has changed.
+        RuntimeError
+            If another thread is training the network.
+        """
+        storage.write(path, *self._state())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "MLP":
+        """Read a network from a file that `save` wrote; nothing in the file is executed.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file's name.
+
+        Returns
+        -------
+        MLP
+            With the saved one's parameters and dtype, and its next fit.
+
+        Raises
+        ------
+        ValueError
+            If the file is truncated, damaged, not one of `save`'s or a newer fastnn's.
+        OSError
+            If it cannot be read; FileNotFoundError if there is none.
+        """
+        header, arrays = storage.read(path)
+        try:
+            return cls._from_state(header, arrays)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ValueError(f"cannot load {os.fspath(path)}: it does not describe a network ({error!r})") from None
 
     def _inputs(self, x: ArrayLike) -> Rows:
         return data.inputs(x, "X", self._layer_sizes[0], self._dtype)
@@ -303,53 +657,10 @@ class MLP:
             kept=kept,
         )
 
-    def _continue_with(self, optimizer: Optimizer) -> None:
-        """Go on with the optimizer's state if it is the one of the last fit, else begin a new one."""
-        if optimizer == self._optimizer:
-            return
-        self._forget_optimizer()
-        self._optimizer = optimizer
-        self._steps = _steps(optimizer, self._engine.parameters)
-        if isinstance(optimizer.learning_rate, ReduceOnPlateau):
-            self._plateau = optimizer.learning_rate.start()
-
-    def _learning_rates(self, n_epochs: int) -> NDArray[np.float64]:
-        assert self._optimizer is not None
-        rate = self._optimizer.learning_rate
-        if isinstance(rate, ReduceOnPlateau):
-            return np.full(n_epochs, self._plateau.learning_rate)
-        return learning_rates(rate, self._epochs, n_epochs)
-
-    def _advance_plateau(self, history: History, done: int) -> None:
-        assert self._optimizer is not None
-        schedule = self._optimizer.learning_rate
-        assert isinstance(schedule, ReduceOnPlateau)
-        losses = history.validation_loss if history.validation_loss is not None else history.loss
-        for loss in losses[-done:]:
-            self._plateau = schedule.next(self._plateau, float(loss))
-
-    def predictor(self) -> _engine.Predictor:
-        """Return a compiled function of one row, frozen at the present parameters."""
-        return _engine.Predictor(self._engine.copy())
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to a file, with all that a later fit needs to go on as if nothing had happened."""
-        storage.write(path, *self._state())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "MLP":
-        """Read a network from a file that `save` wrote."""
-        header, arrays = storage.read(path)
-        try:
-            return cls._from_state(header, arrays)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{os.fspath(path)!r} does not describe a network: {error!r}") from None
-
     def _state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Describe the network by what JSON takes, and by arrays."""
         self._engine.check_idle()
-        arrays = {"parameters": self._engine.parameters.copy()}
-        header = {
+        header: dict[str, Any] = {
             "layer_sizes": list(self._layer_sizes),
             "activations": list(self._activations),
             "loss": self._loss,
@@ -359,22 +670,21 @@ class MLP:
             "dropout": self._dropout,
             "dtype": self._dtype.name,
             "generator": self._generator.bit_generator.state,
-            "epochs": self._epochs,
-            "plateau": self._plateau,
-            "optimizer": None if self._optimizer is None else to_dict(self._optimizer),
+            "optimizer": None,
         }
-        if self._steps is not None:
-            header["beta_powers"] = [self._steps.beta_1_power, self._steps.beta_2_power]
-            for name in ("first", "second"):
-                moment = getattr(self._steps, name)
-                if moment is not None:
-                    arrays[f"optimizer.{name}"] = moment.copy()
+        arrays = {"parameters": self._engine.parameters.copy()}
+        if self._descent is not None:
+            more_header, more_arrays = self._descent.to_state()
+            return header | more_header, arrays | more_arrays
         return header, arrays
 
     @classmethod
     def _from_state(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "MLP":
+        """Make again what `_state` described."""
+        net = cls.__new__(cls)
         *hidden, output = header["activations"]
-        net = cls(
+        MLP.__init__(  # a subclass's own may take other arguments
+            net,
             header["layer_sizes"],
             activation=hidden,
             output_activation=output,
@@ -386,26 +696,18 @@ class MLP:
             seed=0,
         )
         net._generator.bit_generator.state = header["generator"]
-        _fill(net._engine.parameters, arrays["parameters"])
+        restore(net._engine.parameters, arrays["parameters"], "parameters")
         if header["optimizer"] is not None:
-            net._continue_with(check_optimizer(from_dict(header["optimizer"])))
-            net._epochs = checks.integer(header["epochs"], "epochs", minimum=0)
-            if header["plateau"] is not None:
-                net._plateau = PlateauState(*header["plateau"])
-            net._steps.beta_1_power, net._steps.beta_2_power = header["beta_powers"]
-            for name in ("first", "second"):
-                if getattr(net._steps, name) is not None:
-                    _fill(getattr(net._steps, name), arrays[f"optimizer.{name}"])
+            net._descent = Descent.from_state(header, arrays, net._engine.parameters)
         return net
 
-    def __getstate__(self) -> tuple[Any, ...]:
-        """Return the network's state and the attributes that are a user's own."""
-        own = {name: value for name, value in self.__dict__.items() if name not in self._ATTRIBUTES}
-        return *self._state(), own
+    def __getstate__(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, Any]]:
+        own = vars(MLP([1, 1], seed=0)).keys()
+        return *self._state(), {name: value for name, value in vars(self).items() if name not in own}
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        header, arrays, own = state
-        self.__dict__ |= MLP._from_state(header, arrays).__dict__ | own
+    def __setstate__(self, state: tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, Any]]) -> None:
+        header, arrays, others = state
+        self.__dict__ |= vars(self._from_state(header, arrays)) | others
 
     def __copy__(self) -> "MLP":
         """Copy the parameters too: two networks that shared memory would train each other."""
@@ -420,82 +722,4 @@ class MLP:
 
     def __repr__(self) -> str:
         sizes = "-".join(str(size) for size in self._layer_sizes)
-        return f"MLP({sizes}, {'-'.join(self._activations)}, loss={self._loss!r}, dtype={self._dtype})"
-
-
-def _steps(optimizer: Optimizer, parameters: NDArray[Any]) -> _engine.Optimizer:
-    """Return the engine's form of an optimizer, with a new state."""
-    clip_norm = optimizer.clip_norm or 0.0
-    if isinstance(optimizer, SGD):
-        kind = "nesterov" if optimizer.nesterov else "momentum" if optimizer.momentum else "sgd"
-        return _engine.Optimizer(kind, parameters, beta_1=optimizer.momentum, clip_norm=clip_norm)
-    if isinstance(optimizer, RMSProp):
-        return _engine.Optimizer(
-            "rmsprop", parameters, beta_2=optimizer.alpha, epsilon=optimizer.epsilon, clip_norm=clip_norm
-        )
-    return _engine.Optimizer(
-        "adam",
-        parameters,
-        beta_1=optimizer.beta_1,
-        beta_2=optimizer.beta_2,
-        epsilon=optimizer.epsilon,
-        weight_decay=optimizer.weight_decay if isinstance(optimizer, AdamW) else 0.0,
-        clip_norm=clip_norm,
-    )
-
-
-def _check_layer_sizes(value: Sequence[int]) -> tuple[int, ...]:
-    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
-        raise TypeError(f"layer_sizes must be a sequence of integers; got {value!r}")
-    sizes = tuple(checks.integer(size, f"layer_sizes[{i}]", minimum=1) for i, size in enumerate(value))
-    if len(sizes) < 2:
-        raise ValueError(f"layer_sizes must have at least 2 elements, the inputs and the outputs; got {value!r}")
-    return sizes
-
-
-def _check_activations(value: str | Sequence[str], n_hidden: int) -> tuple[str, ...]:
-    if not isinstance(value, (str, Sequence)):
-        raise TypeError(f"activation must be a name or a sequence of names, one for each hidden layer; got {value!r}")
-    names = (value,) * n_hidden if isinstance(value, str) else tuple(value)
-    if len(names) != n_hidden:
-        raise ValueError(f"activation must be a name or one for each of the {n_hidden} hidden layers; got {value!r}")
-    for name in (value,) if isinstance(value, str) else names:
-        if name not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(map(repr, ACTIVATIONS))}; got {name!r}")
-    return names
-
-
-def _check_callbacks(value: Iterable[Callable[..., Any]]) -> tuple[Callable[..., Any], ...]:
-    if not callable(value) and not isinstance(value, Iterable):
-        raise TypeError(f"callbacks must be functions of the network and the history; got {value!r}")
-    callbacks = (value,) if callable(value) else tuple(value)
-    for callback in callbacks:
-        if not callable(callback):
-            raise TypeError(f"callbacks must hold functions of the network and the history; got {callback!r}")
-    return callbacks
-
-
-def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be a numpy.ndarray; got {type(out).__name__}")
-    if out.dtype != dtype:
-        raise TypeError(f"out must have dtype {dtype}; got {out.dtype}")
-    if out.shape != shape:
-        raise ValueError(f"out must have shape {shape}; got {out.shape}")
-    if not out.flags.writeable:
-        raise ValueError("out must be writeable; got a read-only array")
-
-
-def _fill(array: NDArray[Any], values: NDArray[Any]) -> None:
-    """Restore an array, whatever it held."""
-    if values.shape != array.shape or values.dtype != array.dtype:
-        raise ValueError(f"expected {array.dtype} of shape {array.shape}; got {values.dtype} of {values.shape}")
-    array[...] = values
-
-
-def _overwrite(array: NDArray[Any], value: ArrayLike, name: str) -> None:
-    values = data.numeric(value, name)
-    if values.shape != array.shape:
-        raise ValueError(f"{name} must have shape {array.shape}; got {values.shape}")
-    data.check_finite(values[:, np.newaxis], name, array.dtype)
-    array[...] = values
+        return f"MLP({sizes}, {'-'.join(self._activations)}, loss={self.loss_function!r}, dtype={self._dtype})"

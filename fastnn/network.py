@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastnn import checks
-from fastnn._two_layer import TwoLayer
 from fastnn._kernels import as_floating
+from fastnn._two_layer import TwoLayer
 
 
 class NeuralNetwork:

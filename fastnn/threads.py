@@ -7,12 +7,13 @@ from fastnn import checks
 
 # Multiply-adds in a step, or in the rows of a prediction, that are worth a thread of their own; see bench/README.md.
 WORK_PER_THREAD = 1_000_000
+MOST_THREADS = 256  # as in src_c/team.c; each has scratch memory of its own
 
 
 def thread_count(value: object, work: float) -> int:
-    """Return how many threads to use for so many multiply-adds, at most `value`, or for None what the process may use."""
+    """Return how many threads to use for so many multiply-adds: at most `value`, or for None what the process may."""
     most = checks.integer(value, "n_threads", minimum=1) if value is not None else available_threads()
-    return int(max(1, min(most, work // WORK_PER_THREAD)))
+    return int(max(1, min(most, work // WORK_PER_THREAD, MOST_THREADS)))
 
 
 def available_threads() -> int:
@@ -21,10 +22,14 @@ def available_threads() -> int:
     The limits are those of the environment variable OMP_NUM_THREADS and, in a process that uses threadpoolctl, the
     lowest number of threads that it reports for the libraries of linear algebra.
     """
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    limits = [affinity, *([int(first)] if first.isdigit() and int(first) > 0 else [])]
+    limits = [usable_processors(), *([int(first)] if first.isdecimal() and int(first) > 0 else [])]
     threadpoolctl = sys.modules.get("threadpoolctl")
-    if threadpoolctl is not None and len(limits) and min(limits) > 1:
+    if threadpoolctl is not None and min(limits) > 1:
         limits += [library["num_threads"] for library in threadpoolctl.threadpool_info()]
     return max(1, min(limits))
+
+
+def usable_processors() -> int:
+    """Return the processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Ctrl-C during a long training: it stops soon, between two iterations."""
+"""Ctrl-C during a long training: it stops soon, between two iterations or steps."""
 
 import signal
 import subprocess
@@ -80,3 +80,37 @@ def test_ctrl_c(size, tmp_path, capsys):
     assert child.returncode == 0, err
     with capsys.disabled():
         print(f"\n    Ctrl-C stopped train after {elapsed * 1e3:.1f} ms, at iteration {int(out)}", end=" ")
+
+
+# Between these epochs there is Python, which hears Ctrl-C too, and some calls of the engine are over before they look.
+FIT = """
+import signal
+import threading
+import numpy as np
+import fastnn
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(64, 4)), rng.normal(size=64)
+net = fastnn.MLP([4, 8, 1], seed=0)
+options = {
+    "epochs in the engine": {},
+    "a callback": {"callbacks": lambda net, history: None},
+    "a plateau": {"optimizer": fastnn.Adam(fastnn.ReduceOnPlateau(1e-3))},
+    "long epochs": {"batch_size": 1, "callbacks": lambda net, history: None},
+}
+for name, keywords in options.items():
+    for seconds in (0.2, 0.25, 0.3):
+        timer = threading.Timer(seconds, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        history = net.fit(x, y, epochs=10**7, **keywords)
+        timer.join()
+        assert history.stopped_by == "interrupt", name
+        assert len(history.loss) == history.epochs > 0
+print("stopped")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send Ctrl-C to another")
+def test_ctrl_c_ends_a_fit_wherever_it_comes(run):
+    assert run("-c", FIT).stdout == "stopped\n"

@@ -92,7 +92,6 @@ class TestViews:
         net.parameters.shape = (-1, 1)
         net.parameters.dtype = np.float32
         net.weights[0].flags.writeable = False
-        net.weights.clear()
         x, y = rows()
         for each in (net, untouched):
             each.fit(x, y, epochs=3)

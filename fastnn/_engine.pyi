@@ -1,0 +1,118 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from typing_extensions import Self, disjoint_base
+
+ACTIVATIONS: tuple[str, ...]
+LOSSES: tuple[str, ...]
+ELEMENT_TYPES: tuple[str, ...]
+OPTIMIZERS: dict[str, int]
+REASONS: dict[int, str]
+
+@disjoint_base
+class Rows:
+    def __init__(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any] | None = None,
+        weights: NDArray[np.float64] | None = None,
+        labels: bool = False,
+    ) -> None: ...
+    @property
+    def x(self) -> NDArray[Any]: ...
+    @property
+    def y(self) -> NDArray[Any] | None: ...
+    @property
+    def weights(self) -> NDArray[np.float64] | None: ...
+
+@disjoint_base
+class Optimizer:
+    beta_1_power: float
+    beta_2_power: float
+    def __init__(
+        self,
+        kind: str,
+        parameters: NDArray[Any],
+        *,
+        beta_1: float = 0,
+        beta_2: float = 0,
+        epsilon: float = 0,
+        weight_decay: float = 0,
+        clip_norm: float = 0,
+    ) -> None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def first(self) -> NDArray[Any] | None: ...
+    @property
+    def second(self) -> NDArray[Any] | None: ...
+
+@disjoint_base
+class Watch:
+    def __init__(
+        self,
+        rows: Rows | None = None,
+        *,
+        stops: bool = False,
+        on_validation: bool = True,
+        patience: int = 0,
+        min_delta: float = 0,
+        kept: NDArray[Any] | None = None,
+    ) -> None: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def best_epoch(self) -> int: ...
+    @property
+    def best_parameters(self) -> NDArray[Any] | None: ...
+
+@disjoint_base
+class Network:
+    def __new__(
+        cls,
+        layer_sizes: tuple[int, ...],
+        activations: tuple[str, ...],
+        loss: str,
+        loss_parameter: float,
+        bias: bool,
+        l2: float,
+        dropout: float,
+        dtype: np.dtype[Any],
+    ) -> Self: ...
+    @property
+    def parameters(self) -> NDArray[Any]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def n_bytes(self) -> dict[str, int]: ...
+    def layer_views(self) -> list[tuple[NDArray[Any], NDArray[Any] | None]]: ...
+    def copy(self) -> Network: ...
+    def check_idle(self) -> None: ...
+    def check_unused(self) -> None: ...
+    def fit(
+        self,
+        rows: Rows,
+        batch_size: int,
+        optimizer: Optimizer,
+        learning_rates: NDArray[np.float64],
+        bit_generator: np.random.BitGenerator,
+        shuffle: bool,
+        watch: Watch,
+        deadline: float,
+        n_threads: int,
+        losses: NDArray[np.float64],
+        validation_losses: NDArray[np.float64],
+        seconds: NDArray[np.float64],
+    ) -> tuple[int, str]: ...
+    def predict(self, rows: Rows, out: NDArray[Any], n_threads: int) -> None: ...
+    def loss(self, rows: Rows, n_threads: int) -> float: ...
+    def loss_and_gradient(self, rows: Rows, n_threads: int) -> tuple[float, NDArray[Any]]: ...
+    def input_gradient(self, rows: Rows, output: int, out: NDArray[Any]) -> None: ...
+
+@disjoint_base
+class Predictor:
+    def __init__(self, network: Network) -> None: ...
+    def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]: ...
+
+def seconds() -> float: ...

@@ -1,0 +1,84 @@
+"""One fit: the engine's epochs, and what is done between them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastnn import _engine
+from fastnn.descent import Descent
+from fastnn.history import History
+from fastnn.progress import Progress
+from fastnn.schedules import ReduceOnPlateau
+
+MOST_EPOCHS_IN_A_CALL = 4096
+SHOWN_EVERY = 0.1  # seconds, with verbose=1
+
+
+@dataclass
+class Training:
+    """What the epochs of one fit have in common, and the history that they write."""
+
+    network: _engine.Network
+    descent: Descent
+    bit_generator: np.random.BitGenerator
+    rows: _engine.Rows
+    watch: _engine.Watch
+    history: History
+    batch_size: int
+    shuffle: bool
+    deadline: float  # on the clock of _engine.seconds
+    n_threads: int
+
+    def run(self, epochs: int, callbacks: Sequence[Callable[[History], Any]], verbose: int) -> None:
+        """Train for so many epochs, or fewer: History.stopped_by says why."""
+        history = self.history
+        one_by_one = bool(callbacks) or isinstance(self.descent.optimizer.learning_rate, ReduceOnPlateau)
+        chunk = 1 if one_by_one or verbose else MOST_EPOCHS_IN_A_CALL
+        try:
+            with Progress(epochs, verbose) as progress:
+                while history.epochs < epochs and history.stopped_by is None:
+                    before = history.epochs
+                    taken = self._run_epochs(min(chunk, epochs - before))
+                    progress.update(history)
+                    stops = [callback(history) for callback in callbacks if history.epochs > before]
+                    if history.stopped_by is None and any(isinstance(s, (bool, np.bool_)) and s for s in stops):
+                        history.stopped_by = "callback"
+                    if verbose and not one_by_one and taken < SHOWN_EVERY:
+                        chunk = min(2 * chunk, MOST_EPOCHS_IN_A_CALL)
+        except KeyboardInterrupt:  # between two calls of the engine, which returns from its own
+            history.stopped_by = "interrupt"
+
+    def _run_epochs(self, n_epochs: int) -> float:
+        """Do some epochs, or fewer, and tell the history; return the seconds that they took."""
+        history, rates = self.history, self.descent.learning_rates(n_epochs)
+        losses, validation_losses, ends = np.empty((3, n_epochs))
+        start = _engine.seconds()
+        done, reason = self.network.fit(
+            self.rows,
+            self.batch_size,
+            self.descent.steps,
+            rates,
+            self.bit_generator,
+            self.shuffle,
+            self.watch,
+            self.deadline,
+            self.n_threads,
+            losses,
+            validation_losses,
+            ends,
+        )
+        validates = history.validation_loss is not None
+        self.descent.advance(validation_losses[:done] if validates else losses[:done])
+        if done:
+            seconds = np.diff(ends[:done], prepend=start)
+            history.append(losses[:done], rates[:done], seconds, validation_losses[:done] if validates else None)
+        if reason == "not_finite":
+            raise FloatingPointError(
+                f"the loss or a parameter is no longer finite in epoch {history.epochs}; the parameters are those from "
+                "before that epoch. A lower learning rate, clip_norm, or scaled inputs may help"
+            )
+        if reason != "finished":
+            history.stopped_by = reason
+        return float(ends[done - 1] - start) if done else 0.0
