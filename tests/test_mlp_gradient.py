@@ -103,6 +103,11 @@ class TestAgainstTheReference:
         check(described, 33, dtype)
         check(described, 32, dtype, weighted=True)
 
+    @pytest.mark.parametrize("sizes", [(2, 100_000, 2), (100_000, 3), (3, 20_000)], ids=str)
+    def test_very_wide(self, isa, dtype, sizes):
+        for n in (1, 3):
+            check(networks.network(sizes, "tanh", "mse"), n, dtype)
+
     def test_activation_per_layer(self, isa, dtype):
         """Each hidden layer has its own."""
         for shift in range(len(networks.ACTIVATIONS)):
