@@ -78,8 +78,8 @@ cdef extern from *:
         uint64_t (*next_raw)(void *state);
     } fastnn_bit_generator;
 
-    /* The head of NumPy's arrays, which all compiled code reads: its binary interface since 1.7. To ask for a buffer instead
-       costs as much as the forward pass of a small network. */
+    /* The head of NumPy's arrays, which all compiled code reads: its binary interface since 1.7. To ask for a buffer
+       instead costs as much as the forward pass of a small network. */
     typedef struct {
         PyObject_HEAD
         char *data;
