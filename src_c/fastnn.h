@@ -13,7 +13,10 @@
 extern "C" {
 #endif
 
-enum { FASTNN_ALIGNMENT = 64 };
+enum {
+    FASTNN_ALIGNMENT = 64,
+    FASTNN_ROWS_UNIT = 32 /* in which the rows of a block may be shared out among threads */
+};
 
 /* What a layer does to its sums z = x w + b: a = f(z). leaky_relu's slope is 0.01, elu's alpha 1, gelu the exact one. */
 enum {
@@ -169,7 +172,7 @@ typedef struct fastnn_kernels {
 
     /* Networks of any depth. A block of a batch goes through in two phases. backpropagate takes its rows `first` to `last`,
      * counted in the block, forward and back; any division of the rows among calls, each beginning at a multiple of
-     * FASTNN_GROUP, gives the same bits. It writes each row's loss, times its weight, to row_losses[i]. gradient then adds the
+     * FASTNN_ROWS_UNIT, gives the same bits. It writes each row's loss, times its weight, to row_losses[i]. gradient then adds the
      * block's share to the gradient of the weights' rows of slice `slice` of `slices`, or sets it where !accumulate. */
     int64_t (*network_block_rows)(const fastnn_network *network, int64_t rows);
     int64_t (*network_workspace)(const fastnn_network *network, int64_t block_rows); /* bytes */

@@ -8,8 +8,6 @@
 #include <math.h>
 #include <stddef.h>
 
-enum { ROWS_UNIT = 32 };
-
 /* What the threads of a team share, besides the training. */
 typedef struct {
     fastnn_training *training;
@@ -54,9 +52,9 @@ static double total(const double *sums) {
 
 /* A thread's rows, in whole panels. */
 static void share(int64_t rows, int64_t thread, int64_t size, int64_t *first, int64_t *last) {
-    const int64_t units = (rows + ROWS_UNIT - 1) / ROWS_UNIT;
-    *first = smaller(rows, units * thread / size * ROWS_UNIT);
-    *last = smaller(rows, units * (thread + 1) / size * ROWS_UNIT);
+    const int64_t units = (rows + FASTNN_ROWS_UNIT - 1) / FASTNN_ROWS_UNIT;
+    *first = smaller(rows, units * thread / size * FASTNN_ROWS_UNIT);
+    *last = smaller(rows, units * (thread + 1) / size * FASTNN_ROWS_UNIT);
 }
 
 /* The gradient of a batch, this thread's slice of it. The team waits after the rows of each block. */

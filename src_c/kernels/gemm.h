@@ -16,9 +16,9 @@ enum { TILE_COLUMNS = TILE_VECTORS * VLEN };
 enum { PACK_BYTES = 128 * 1024 }; /* a larger B is packed even where its rows are contiguous */
 
 /* A packed panel of A: a power of two that holds TILE_ROWS. The tiles of a block are at most one more than fit in it. */
-enum { PACKED_ROWS = 8, PACKED_A = (BLOCK_ROWS / TILE_ROWS + 1) * PACKED_ROWS * BLOCK_K + VLEN };
+enum { PACKED_ROWS = TILE_ROWS <= 8 ? 8 : 16, PACKED_A = (BLOCK_ROWS / TILE_ROWS + 1) * PACKED_ROWS * BLOCK_K + VLEN };
 
-_Static_assert((int)TILE_ROWS <= (int)PACKED_ROWS && PACKED_ROWS <= 8, "tiles() has cases for 8 rows");
+_Static_assert((int)TILE_ROWS <= 12, "tiles() has cases for 12 rows");
 _Static_assert(TILE_VECTORS <= 4, "panel_product() has cases for 4 vectors");
 _Static_assert((int)BLOCK_COLUMNS >= (int)TILE_COLUMNS, "a block holds a panel");
 
@@ -135,6 +135,10 @@ INLINE void tiles(target c, matrix a, const panel *w, int64_t m, int packed, con
             CASE(6)
             CASE(7)
             CASE(8)
+            CASE(9)
+            CASE(10)
+            CASE(11)
+            CASE(12)
 #undef CASE
         }
         if (c.column != 1) copy_tile(c, to, rows, w->columns);

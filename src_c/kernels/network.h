@@ -17,6 +17,10 @@ typedef fastnn_network network;
 typedef fastnn_layer layer;
 typedef fastnn_batch batch;
 
+enum { ROWS_UNIT = FASTNN_ROWS_UNIT };
+
+_Static_assert(ROWS_UNIT % TILE_COLUMNS == 0, "rows are shared out in whole panels");
+
 /* How the rows of a block lie. */
 typedef struct {
     int64_t rows, lanes, panels;
@@ -48,11 +52,18 @@ static int64_t panel_size(const network *w, int64_t l, rows_layout r) {
     return ((l < w->n_layers ? w->layers[l].n_inputs : last_layer(w)->n_outputs) + 1) * r.lanes;
 }
 
-static int64_t widest(const network *w) {
-    int64_t n = w->layers[0].n_inputs;
+static int64_t most_outputs(const network *w) {
+    int64_t n = 1;
     for (int64_t l = 0; l < w->n_layers; l++)
         if (w->layers[l].n_outputs > n) n = w->layers[l].n_outputs;
     return n;
+}
+
+/* Whether a backward pass multiplies by slopes that the forward pass stored. */
+static int keeps_slopes(const network *w) {
+    for (int64_t l = 0; l < w->n_layers; l++)
+        if (fastnn_needs_slope(w->layers[l].activation) || w->layers[l].dropout > 0) return 1;
+    return 0;
 }
 
 static int is_fused(int loss) {
@@ -68,7 +79,7 @@ static int64_t network_block_rows(const network *w, int64_t rows) {
 
 /* How many rows go through the whole network together: few enough to stay in the first cache where the weights do. */
 static int64_t group_rows(const network *w) {
-    enum { NEAR_PARAMETERS = 4096, NEAR = 64, FAR = 512 };
+    enum { NEAR_PARAMETERS = 4096, NEAR = 64, FAR = 256 };
     return w->n_parameters <= NEAR_PARAMETERS ? NEAR : FAR;
 }
 
@@ -84,9 +95,10 @@ typedef struct {
 
 static network_scratch_parts scratch_parts(const network *w, int64_t most_rows, char *scratch, int64_t *bytes) {
     const rows_layout r = layout_of(most_rows > 0 ? smaller(most_rows, group_rows(w)) : 1);
-    const int64_t rows = r.lanes * r.panels, features = feature_count(w) * rows, wide = (widest(w) + 1) * rows;
-    const int64_t sizes[] = {features,        features,     wide,         wide,
-                             wide / r.panels, TILE_COLUMNS, TILE_COLUMNS, r.lanes == 1 ? 0 : PACKED_A};
+    const int64_t rows = r.lanes * r.panels, features = feature_count(w) * rows, k = most_outputs(w);
+    const int64_t sizes[] = {
+        features,     keeps_slopes(w) ? features : 0, k * rows, k * rows, k * r.lanes, TILE_COLUMNS,
+        TILE_COLUMNS, r.lanes == 1 ? 0 : PACKED_A};
     real *parts[8];
     int64_t offset = 0;
     for (int i = 0; i < 8; i++) {
@@ -397,16 +409,18 @@ static void network_input_gradient(const network *w, const void *parameters, con
             output_slope(&g, output);
         else
             output_delta(&g, row_losses);
-        for (int64_t l = w->n_layers - 1; l >= 0; l--) {
+        for (int64_t l = w->n_layers - 1; l > 0; l--) {
             backward_products(&g, l, delta, other);
             real *const swapped = delta;
             delta = other;
             other = swapped;
         }
+        real *inputs = group_inputs(&g, 0); /* no longer needed: their gradient takes their place */
         const int64_t d = w->layers[0].n_inputs;
+        backward_products(&g, 0, delta, inputs);
         for (int64_t p = 0; p < g.panels; p++)
             scatter_panel((real *)gradient + (i - first + p * g.block.lanes) * row_stride, row_stride,
-                          delta + p * d * g.block.lanes, g.block.lanes, d, rows_in_panel(&g, p));
+                          inputs + p * d * g.block.lanes, g.block.lanes, d, rows_in_panel(&g, p));
     }
 }
 

@@ -25,10 +25,10 @@ typedef __mmask8 vpart;
 #define VLEN 8
 #endif
 
-/* 8 x 3 accumulators, three vectors of B and one of A use 28 of the 32 registers. A panel of B of BLOCK_K rows fills
- * L1d by half or three quarters, a block of BLOCK_K x BLOCK_COLUMNS half of a 1 MiB L2. */
-enum { TILE_ROWS = 8, TILE_VECTORS = 3 };
-enum { BLOCK_ROWS = 96, BLOCK_K = 128, BLOCK_COLUMNS = 1008 };
+/* 12 x 2 accumulators, two vectors of B and one of A use 27 of the 32 registers; a panel two vectors wide suits small batches,
+ * whose rows are its columns. A panel of B of BLOCK_K rows fills L1d, a block of BLOCK_K x BLOCK_COLUMNS a 1 MiB L2. */
+enum { TILE_ROWS = 12, TILE_VECTORS = 2 };
+enum { BLOCK_ROWS = 96, BLOCK_K = 256, BLOCK_COLUMNS = 1024 };
 
 INLINE vec v_zero(void) { return V(setzero)(); }
 INLINE vec v_set1(real x) { return V(set1)(x); }
