@@ -8,9 +8,9 @@ import numpy as np
 
 from fastnn._kernels import ACTIVATIONS, as_floating
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
@@ -77,7 +77,24 @@ cdef extern from *:
         double (*next_double)(void *state);
         uint64_t (*next_raw)(void *state);
     } fastnn_bit_generator;
+
+    /* The head of NumPy's arrays, which all compiled code reads: its binary interface since 1.7. To ask for a buffer
+       instead costs as much as the forward pass of a small network. */
+    typedef struct {
+        PyObject_HEAD
+        char *data;
+        int nd;
+        Py_ssize_t *dimensions, *strides;
+        PyObject *base, *descr;
+    } fastnn_array_fields;
     """
+    ctypedef struct array_fields "fastnn_array_fields":
+        char *data
+        int nd
+        Py_ssize_t *dimensions
+        Py_ssize_t *strides
+        PyObject *descr
+
     ctypedef struct fastnn_bit_generator:
         void *state
         uint64_t (*next_uint64)(void *state) noexcept nogil
@@ -460,14 +477,12 @@ cdef class Predictor:
     cdef Workspace scratch
     cdef fastnn_batch batch
     cdef object dtype, shape
-    cdef const char *format
     cdef bint is_long
 
     def __init__(self, Network network not None):
         self.network = network
         self.dtype = network.dtype
         self.shape = (network.layers[network.network.n_layers - 1].n_outputs,)
-        self.format = b"f" if network.bits == 32 else b"d"
         self.is_long = network.network.n_parameters > LONG_ROW
         self.batch.rows = 1
         self.batch.x.columns = network.layers[0].n_inputs
@@ -479,59 +494,43 @@ cdef class Predictor:
 
     def __call__(self, x, out=None):
         """The output (n_outputs,) for one row x (n_inputs,)."""
-        cdef Py_buffer row
-        cdef bint direct = False
-        if type(x) is ndarray:
-            PyObject_GetBuffer(x, &row, PyBUF_STRIDES | PyBUF_FORMAT)
-            try:
-                direct = (row.ndim == 1 and row.shape[0] == self.batch.x.columns and row.format[0] == self.format[0]
-                          and row.format[1] == 0 and row.strides[0] == row.itemsize)
-                if direct:
-                    if out is None:
-                        out = empty(self.shape, self.dtype)
-                    else:
-                        self.check_out(out)
-                    self.run(row.buf, out)
-            finally:
-                PyBuffer_Release(&row)
-            if direct:
-                return out
-        array = np.ascontiguousarray(as_floating(x, "x"), self.dtype)
-        if array.ndim != 1 or array.shape[0] != self.batch.x.columns:
-            raise ValueError(f"x must have shape ({self.batch.x.columns},), one row; got {array.shape}")
-        return self(array, out)
-
-    cdef int check_out(self, object out) except -1:
-        if not isinstance(out, ndarray) or out.dtype != self.dtype or out.shape != self.shape:
-            raise ValueError(f"out must be an array of {self.dtype} and shape {self.shape}; got "
+        if not self.is_plain(x, self.batch.x.columns):
+            x = np.ascontiguousarray(as_floating(x, "x"), self.dtype)
+            if x.ndim != 1 or x.shape[0] != self.batch.x.columns:
+                raise ValueError(f"x must have shape ({self.batch.x.columns},), one row; got {x.shape}")
+        if out is None:
+            out = empty(self.shape, self.dtype)
+        elif not self.is_plain(out, self.shape[0]) or not out.flags.writeable:
+            raise ValueError(f"out must be a contiguous, writeable array of {self.dtype} and shape {self.shape}; got "
                              f"{getattr(out, 'dtype', type(out).__name__)} and {getattr(out, 'shape', 'no shape')}")
-        if not out.flags.c_contiguous or not out.flags.aligned or not out.flags.writeable:
-            raise ValueError("out must be contiguous, aligned and writeable")
-        return 0
+        self.run((<array_fields *> <void *> x).data, (<array_fields *> <void *> out).data)
+        return out
 
-    cdef int run(self, const void *x, object out) except -1:
+    cdef bint is_plain(self, object array, int64_t n):
+        """Whether it is a vector of n elements that C can take as it lies."""
+        cdef array_fields *fields = <array_fields *> <void *> array
+        return (type(array) is ndarray and fields.nd == 1 and fields.dimensions[0] == n
+                and <void *> fields.descr == <void *> self.dtype
+                and (n == 1 or fields.strides[0] == self.batch.x.column_stride)
+                and <uintptr_t> fields.data % self.batch.x.column_stride == 0)
+
+    cdef int run(self, const void *x, void *out) except -1:
         cdef const fastnn_kernels *table = active_table(self.network.bits)
         cdef fastnn_batch batch = self.batch
-        cdef Py_buffer result
         cdef Workspace scratch
-        cdef void *room = self.scratch.data
         if not table.sum_squared_error(x, x, batch.x.columns) == 0:
             raise ValueError(f"x must be finite; got {x_as_array(x, batch.x.columns, self.dtype)}")
         batch.x.data = x
-        PyObject_GetBuffer(out, &result, PyBUF_WRITABLE)
-        try:
-            if self.is_long:
-                # Other threads may run meanwhile, and call this object too.
-                scratch = Workspace()
-                room = scratch.reserve(self.scratch.n_bytes)
-                with nogil:
-                    table.network_forward(&self.network.network, self.network.first_parameter, &batch, 0, 1,
-                                          result.buf, NULL, room)
-            else:
-                table.network_forward(&self.network.network, self.network.first_parameter, &batch, 0, 1, result.buf,
-                                      NULL, room)
-        finally:
-            PyBuffer_Release(&result)
+        if not self.is_long:
+            table.network_forward(&self.network.network, self.network.first_parameter, &batch, 0, 1, out, NULL,
+                                  self.scratch.data)
+            return 0
+        # Other threads may run meanwhile, and call this object too.
+        scratch = Workspace()
+        scratch.reserve(self.scratch.n_bytes)
+        with nogil:
+            table.network_forward(&self.network.network, self.network.first_parameter, &batch, 0, 1, out, NULL,
+                                  scratch.data)
         return 0
 
 
