@@ -86,7 +86,7 @@ def rounded(exact, dtype):
 
 
 def activation(name, z):
-    """f(z) for a layer's activation f; gelu in float64 only."""
+    """f(z) for a layer's activation f; gelu is right in float64, no better in long double."""
     with np.errstate(over="ignore", under="ignore"):
         return ACTIVATION[name](z)
 
@@ -99,7 +99,8 @@ def activation_derivative(name, z):
 
 def normal_cdf(z):
     """The standard normal distribution function, from Python's erfc."""
-    return np.array([math.erfc(v) for v in np.ravel(z) / -math.sqrt(2)]).reshape(np.shape(z)) / 2
+    erfc = np.array([math.erfc(v) for v in np.ravel(z) / -math.sqrt(2)]).reshape(np.shape(z))
+    return erfc.astype(np.asarray(z).dtype) / 2
 
 
 ACTIVATION = {
@@ -120,8 +121,8 @@ DERIVATIVE = {
     "identity": np.ones_like,
     "sigmoid": lambda z: sigmoid(z) * sigmoid(-z),
     "tanh": lambda z: 1 / np.cosh(z) ** 2,
-    "relu": lambda z: np.where(z > 0, 1.0, 0.0),
-    "leaky_relu": lambda z: np.where(z > 0, 1.0, 0.01),
+    "relu": lambda z: (z > 0).astype(z.dtype),
+    "leaky_relu": lambda z: np.where(z > 0, z.dtype.type(1), z.dtype.type(0.01)),
     "elu": lambda z: np.exp(np.minimum(z, 0)),
     "softplus": sigmoid,
     "gelu": lambda z: normal_cdf(z) + z * np.exp(-z * z / 2) / math.sqrt(2 * math.pi),

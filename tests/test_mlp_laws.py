@@ -74,6 +74,7 @@ class TestInstructionSets:
     @pytest.mark.parametrize("regime", REGIMES)
     @pytest.mark.parametrize("n", [5, 70])
     def test_regimes(self, dtype, regime, n):
+        n = min(n, 34) if regime == "wide" else n
         loss = "cross_entropy" if REGIMES[regime][-1] > 1 else "binary_cross_entropy"
         described = networks.network(REGIMES[regime], "relu", loss, l2=0.125)
         first = None
@@ -116,9 +117,9 @@ class TestThreads:
     def test_many_rows(self, isa, dtype):
         """More than a block of the workspace holds, in one batch."""
         described = networks.network((4, 32, 16, 4), "tanh", "mse")
-        expected = results(described, dtype, 5000, n_threads=1)
+        expected = results(described, dtype, 2500, n_threads=1)
         for n_threads in THREADS[1:]:
-            assert_same(results(described, dtype, 5000, n_threads=n_threads), expected, f"{n_threads} threads")
+            assert_same(results(described, dtype, 2500, n_threads=n_threads), expected, f"{n_threads} threads")
 
     def test_no_penalty_no_clipping(self, dtype):
         """Without them a step waits for nothing between gradient and update."""
@@ -142,16 +143,16 @@ class TestRows:
     def test_slices(self, isa, dtype, regime):
         described = networks.network(REGIMES[regime], "tanh", "mse")
         net = networks.mlp(described, dtype)
-        n = 300 if regime != "wide" else 70
+        n = 300 if regime != "wide" else 40
         x, _, _ = networks.data(described, n)
         expected = net.predict(x)
         rng = np.random.default_rng(0)
-        lengths = [1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65]
+        lengths = [length for length in (1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65) if length < n]
         for length in lengths:
             for first in (0, n - length, *rng.integers(0, n - length, 3)):
                 rows = slice(first, first + length)
                 np.testing.assert_array_equal(net.predict(x[rows]), expected[rows], err_msg=str(rows))
-        some = rng.permutation(n)[:50]
+        some = rng.permutation(n)[: n // 2]
         np.testing.assert_array_equal(net.predict(x[some]), expected[some])
 
     @pytest.mark.parametrize("regime", REGIMES)
@@ -217,7 +218,7 @@ class TestResuming:
         options = {"batch_size": 10, "sample_weight": w, "validation_data": (x[:9], y[:9])}
         whole = networks.mlp(described, dtype, dropout=0.25)
         history = whole.fit(x, y, epochs=10, optimizer=OPTIMIZERS[optimizer](), **options)
-        for split in SPLITS:
+        for split in SPLITS[:2] if interruption == "save and load" else SPLITS:  # a file waits for the disk
             net, histories = networks.mlp(described, dtype, dropout=0.25), []
             for epochs in split:
                 histories.append(net.fit(x, y, epochs=epochs, optimizer=OPTIMIZERS[optimizer](), **options))
@@ -232,9 +233,9 @@ class TestResuming:
         described = networks.network(REGIMES[regime], "relu")
         x, y, _ = networks.data(described, 40)
         one, other = networks.mlp(described, dtype), networks.mlp(described, dtype)
-        one.fit(x, y, epochs=4)
+        one.fit(x, y, epochs=2)
         for _ in range(2):
-            other.fit(x, y, epochs=2)
+            other.fit(x, y, epochs=1)
         np.testing.assert_array_equal(one.parameters, other.parameters)
 
     def test_with_what_looks_at_each_epoch(self):

@@ -13,6 +13,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
+torch.set_num_threads(1)  # for these sizes more would only wait for each other
 ACTIVATIONS = {
     "identity": torch.nn.Identity,
     "sigmoid": torch.nn.Sigmoid,
