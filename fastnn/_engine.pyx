@@ -510,7 +510,7 @@ cdef class Predictor:
         """Whether it is a vector of n elements that C can take as it lies."""
         cdef array_fields *fields = <array_fields *> <void *> array
         return (type(array) is ndarray and fields.nd == 1 and fields.dimensions[0] == n
-                and <void *> fields.descr == <void *> self.dtype
+                and (<void *> fields.descr == <void *> self.dtype or array.dtype == self.dtype)
                 and (n == 1 or fields.strides[0] == self.batch.x.column_stride)
                 and <uintptr_t> fields.data % self.batch.x.column_stride == 0)
 
