@@ -18,8 +18,6 @@ from libc.stdlib cimport calloc, free
 from fastnn._kernels cimport (
     FASTNN_ADAM,
     FASTNN_FINISHED,
-    FASTNN_FLOAT32,
-    FASTNN_FLOAT64,
     FASTNN_MOMENTUM,
     FASTNN_NESTEROV,
     FASTNN_NOT_FINITE,
@@ -475,34 +473,35 @@ cdef class Predictor:
 
     cdef Network network
     cdef Workspace scratch
-    cdef fastnn_batch batch
     cdef object dtype, shape
+    cdef int64_t n_inputs, item_size
     cdef bint is_long
 
     def __init__(self, Network network not None):
         self.network = network
         self.dtype = network.dtype
         self.shape = (network.layers[network.network.n_layers - 1].n_outputs,)
+        self.n_inputs, self.item_size = network.layers[0].n_inputs, network.bits // 8
         self.is_long = network.network.n_parameters > LONG_ROW
-        self.batch.rows = 1
-        self.batch.x.columns = network.layers[0].n_inputs
-        self.batch.x.column_stride = network.bits // 8
-        self.batch.x.row_stride = self.batch.x.columns * self.batch.x.column_stride
-        self.batch.x.type = FASTNN_FLOAT32 if network.bits == 32 else FASTNN_FLOAT64
         self.scratch = Workspace()
         self.scratch.reserve(active_table(network.bits).network_scratch(&network.network, 1))
 
     def __call__(self, x, out=None):
         """The output (n_outputs,) for one row x (n_inputs,)."""
-        if not self.is_plain(x, self.batch.x.columns):
-            x = np.ascontiguousarray(as_floating(x, "x"), self.dtype)
-            if x.ndim != 1 or x.shape[0] != self.batch.x.columns:
-                raise ValueError(f"x must have shape ({self.batch.x.columns},), one row; got {x.shape}")
+        if not self.is_plain(x, self.n_inputs):
+            with np.errstate(over="ignore"):
+                x = np.ascontiguousarray(as_floating(x, "x"), self.dtype)
+            if x.ndim != 1 or x.shape[0] != self.n_inputs:
+                raise ValueError(f"x must have shape ({self.n_inputs},), one row; got {x.shape}")
         if out is None:
             out = empty(self.shape, self.dtype)
-        elif not self.is_plain(out, self.shape[0]) or not out.flags.writeable:
-            raise ValueError(f"out must be a contiguous, writeable array of {self.dtype} and shape {self.shape}; got "
-                             f"{getattr(out, 'dtype', type(out).__name__)} and {getattr(out, 'shape', 'no shape')}")
+        else:
+            if not self.is_plain(out, self.shape[0]) or not out.flags.writeable:
+                raise ValueError(f"out must be a contiguous, writeable array of {self.dtype} and shape {self.shape}; "
+                                 f"got {getattr(out, 'dtype', type(out).__name__)} and "
+                                 f"{getattr(out, 'shape', 'no shape')}")
+            if np.may_share_memory(x, out):
+                x = x.copy()
         self.run((<array_fields *> <void *> x).data, (<array_fields *> <void *> out).data)
         return out
 
@@ -511,26 +510,22 @@ cdef class Predictor:
         cdef array_fields *fields = <array_fields *> <void *> array
         return (type(array) is ndarray and fields.nd == 1 and fields.dimensions[0] == n
                 and (<void *> fields.descr == <void *> self.dtype or array.dtype == self.dtype)
-                and (n == 1 or fields.strides[0] == self.batch.x.column_stride)
-                and <uintptr_t> fields.data % self.batch.x.column_stride == 0)
+                and (n == 1 or fields.strides[0] == self.item_size)
+                and <uintptr_t> fields.data % self.item_size == 0)
 
     cdef int run(self, const void *x, void *out) except -1:
         cdef const fastnn_kernels *table = active_table(self.network.bits)
-        cdef fastnn_batch batch = self.batch
         cdef Workspace scratch
-        if not table.sum_squared_error(x, x, batch.x.columns) == 0:
-            raise ValueError(f"x must be finite; got {x_as_array(x, batch.x.columns, self.dtype)}")
-        batch.x.data = x
+        if not table.sum_squared_error(x, x, self.n_inputs) == 0:  # the squares of x - x
+            raise ValueError(f"x must be finite; got {x_as_array(x, self.n_inputs, self.dtype)}")
         if not self.is_long:
-            table.network_forward(&self.network.network, self.network.first_parameter, &batch, 0, 1, out, NULL,
-                                  self.scratch.data)
+            table.network_forward_row(&self.network.network, self.network.first_parameter, x, out, self.scratch.data)
             return 0
         # Other threads may run meanwhile, and call this object too.
         scratch = Workspace()
         scratch.reserve(self.scratch.n_bytes)
         with nogil:
-            table.network_forward(&self.network.network, self.network.first_parameter, &batch, 0, 1, out, NULL,
-                                  scratch.data)
+            table.network_forward_row(&self.network.network, self.network.first_parameter, x, out, scratch.data)
         return 0
 
 

@@ -96,6 +96,8 @@ cdef extern from "fastnn.h" nogil:
         void (*network_forward)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
                                 int64_t first, int64_t last, void *output, double *row_losses,
                                 void *scratch) noexcept nogil
+        void (*network_forward_row)(const fastnn_network *network, const void *parameters, const void *x, void *output,
+                                    void *scratch) noexcept nogil
         void (*network_input_gradient)(const fastnn_network *network, const void *parameters,
                                        const fastnn_batch *batch, int64_t first, int64_t last, int64_t output,
                                        void *gradient, int64_t row_stride, void *scratch) noexcept nogil

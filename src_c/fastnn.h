@@ -184,6 +184,9 @@ typedef struct fastnn_kernels {
     /* The output for rows first to last of a batch, row-major, to `output`, or the losses to row_losses, or both. */
     void (*network_forward)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
                             int64_t first, int64_t last, void *output, double *row_losses, void *scratch);
+    /* The same for one row x (n_inputs), contiguous, of the table's dtype. */
+    void (*network_forward_row)(const fastnn_network *network, const void *parameters, const void *x, void *output,
+                                void *scratch);
     /* d loss / d x (rows, n_inputs) of rows first to last; or where output >= 0 the derivative of that output. */
     void (*network_input_gradient)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
                                    int64_t first, int64_t last, int64_t output, void *gradient, int64_t row_stride,

@@ -94,6 +94,7 @@ const fastnn_kernels TABLE(ISA_NAME, FASTNN_BITS) = {
     .network_gradient = network_gradient,
     .network_update = network_update,
     .network_forward = network_forward,
+    .network_forward_row = network_forward_row,
     .network_input_gradient = network_input_gradient,
     .network_penalty = network_penalty,
     .sum_of_squares = sum_of_squares,
