@@ -130,7 +130,7 @@ def weights(value: ArrayLike | None, name: str, n_rows: int) -> NDArray[np.float
     """Return the weight of each row as a column of float64."""
     if value is None:
         return None
-    array = np.ascontiguousarray(table(value, name, np.dtype(np.float64), column=True), np.float64)
+    array = np.require(table(value, name, np.dtype(np.float64), column=True), np.float64, ["C", "A"])
     if array.shape != (n_rows, 1):
         raise ValueError(f"{name} must have shape ({n_rows},), one weight for each row; got {np.shape(value)}")
     if array.min(initial=0) < 0:

@@ -12,7 +12,7 @@ from fastnn.history import History
 from fastnn.progress import Progress
 from fastnn.schedules import ReduceOnPlateau
 
-MOST_EPOCHS_IN_A_CALL = 4096
+MOST_EPOCHS_IN_A_CALL = 1 << 16
 SHOWN_EVERY = 0.1  # seconds, with verbose=1
 
 
