@@ -95,11 +95,11 @@ static int textbook_epochs(fastnn_fit *f) {
     memcpy(f->previous, t->update.parameters, parameter_bytes(f));
     f->textbook.learning_rate = f->learning_rates[f->epoch];
     t->kernels->two_layer_train(&f->textbook, &losses, n, t->workspace);
-    const double end = fastnn_seconds();
+    const double end = fastnn_seconds(), each = (end - begin) / (double)n;
     for (int64_t i = 0; i < n; i++) {
         const double loss = bits == 32 ? (double)losses.of_bits32[i] : losses.of_bits64[i];
         f->losses[f->epoch + i] = loss;
-        f->seconds[f->epoch + i] = begin + (end - begin) * (double)(i + 1) / (double)n;
+        f->seconds[f->epoch + i] = begin + each * (double)(i + 1);
         if (finite == i && isfinite(loss)) finite++;
     }
     if (finite == n && !is_finite(f)) finite--; /* the last update did it */
