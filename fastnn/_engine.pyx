@@ -11,9 +11,11 @@ from fastnn._kernels import ACTIVATIONS, as_floating
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
+from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from fastnn._kernels cimport (
     FASTNN_ADAM,
@@ -186,6 +188,7 @@ cdef class Network:
     cdef Workspace workspace, scratch, row_losses, order
     cdef int bits
     cdef bint busy
+    cdef unsigned long owner
     cdef int readers
     cdef readonly object dtype
 
@@ -247,9 +250,20 @@ cdef class Network:
             "order of the rows": self.order.n_bytes,
         }
 
+    def acquire(self):
+        """Make this thread the only one that may use the network until it calls `release`."""
+        if self.owner != 0:
+            raise RuntimeError("the network is in use by another thread, or by the fit whose callback this is; give "
+                               "each a network of its own")
+        self.check_unused()
+        self.owner = PyThread_get_thread_ident()
+
+    def release(self):
+        self.owner = 0
+
     cpdef int check_idle(self) except -1:
         """Raise an error while another thread changes the network."""
-        if self.busy:
+        if self.busy or (self.owner != 0 and self.owner != PyThread_get_thread_ident()):
             raise RuntimeError("the network is in use by another thread; give each thread a network of its own")
         return 0
 
@@ -314,6 +328,7 @@ cdef class Network:
         cdef fastnn_fit f
         cdef fastnn_bit_generator *generator
         cdef int state = FASTNN_RUNNING
+        memset(&f, 0, sizeof(f))
         self.check_unused()
         self.busy = True
         try:
@@ -324,7 +339,7 @@ cdef class Network:
             f.previous = <void *> <uintptr_t> address(self.previous)
             f.learning_rates, f.n_epochs = &learning_rates[0], learning_rates.shape[0]
             f.losses, f.validation_losses, f.seconds = &losses[0], NULL, &seconds[0]
-            f.epoch, f.batch, f.step_seconds, f.deadline = 0, 0, 0, deadline
+            f.deadline = deadline
             f.order = NULL
             if shuffle and batch_size < f.training.data.rows:
                 f.order = <int64_t *> self.order.reserve(f.training.data.rows * sizeof(int64_t))
@@ -373,8 +388,8 @@ cdef class Network:
             f.textbook = two_layer_of[float](x, y, weights[0], weights[1], hidden, output, 0)
         else:
             f.textbook = two_layer_of[double](x, y, weights[0], weights[1], hidden, output, 0)
-        f.training.workspace = self.workspace.reserve(max(
-            table.two_layer_workspace(&f.textbook), table.network_workspace(&self.network, f.training.block_rows)))
+        if not table.two_layer_in_registers(&f.textbook):
+            f.textbook.n_rows = 0
         return x, y, hidden, output
 
     cdef int begin_watch(self, fastnn_fit *f, Watch watch) except -1:

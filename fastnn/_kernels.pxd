@@ -90,6 +90,7 @@ cdef extern from "fastnn.h" nogil:
         void (*two_layer_train)(const fastnn_two_layer *network, void *losses, int64_t iterations,
                                 void *workspace) noexcept nogil
         int64_t (*two_layer_workspace)(const fastnn_two_layer *network) noexcept nogil
+        int (*two_layer_in_registers)(const fastnn_two_layer *network) noexcept nogil
         int64_t (*network_block_rows)(const fastnn_network *network, int64_t rows) noexcept nogil
         int64_t (*network_workspace)(const fastnn_network *network, int64_t block_rows) noexcept nogil
         int64_t (*network_scratch)(const fastnn_network *network, int64_t most_rows) noexcept nogil
@@ -116,7 +117,7 @@ cdef extern from "fastnn.h" nogil:
         int64_t scratch_bytes
         double *row_losses
         int64_t block_rows, n_threads, first, last
-        double loss
+        double until, loss
         uint64_t dropout_key
 
     int FASTNN_PREDICTION_ROWS
@@ -148,7 +149,7 @@ cdef extern from "fastnn.h" nogil:
         int64_t *order
         uint64_t (*next_random)(void *state) noexcept nogil
         void *random_state
-        double deadline, step_seconds
+        double deadline
         void *previous
         int watches, on_validation
         int64_t patience, bad_epochs, best_epoch

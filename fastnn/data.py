@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastnn._engine import ELEMENT_TYPES, Rows
 from fastnn._kernels import as_floating
 
+USUAL_EXPONENTS = 32  # of weights, as powers of two
 CHECKED_ELEMENTS = 1 << 16  # at a time: a check needs little memory beside the data's own
 
 
@@ -34,7 +35,7 @@ def rows(
     values, labels = targets(y, names[1], layer_sizes[-1], loss, dtype)
     if len(values) != len(features):
         raise ValueError(f"{names[1]} must have as many rows as {names[0]} ({len(features)}); got {len(values)}")
-    return Rows(features, values, weights(sample_weight, names[2], len(features)), labels)
+    return Rows(features, values, weights(sample_weight, names[2], len(features), loss, dtype), labels)
 
 
 def _inputs(x: ArrayLike, name: str, n_inputs: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -94,6 +95,8 @@ def targets(y: ArrayLike, name: str, n_outputs: int, loss: str, dtype: np.dtype[
     if values.shape[1] != n_outputs:
         labels = f", or integer labels of shape ({len(values)},)" if loss == "cross_entropy" else ""
         raise ValueError(f"{name} must have shape ({len(values)}, {n_outputs}){labels}; got {np.shape(values)}")
+    if loss not in ("poisson", "binary_cross_entropy", "cross_entropy"):
+        return values, False
     lowest, highest = values.min(initial=0), values.max(initial=0)
     if loss in ("poisson", "binary_cross_entropy", "cross_entropy") and lowest < 0:
         raise ValueError(f"{name} must not be negative with loss {loss!r}; got {lowest}")
@@ -126,13 +129,21 @@ def check_probabilities(values: NDArray[Any], name: str) -> None:
         )
 
 
-def weights(value: ArrayLike | None, name: str, n_rows: int) -> NDArray[np.float64] | None:
-    """Return the weight of each row as a column of float64."""
+def weights(
+    value: ArrayLike | None, name: str, n_rows: int, loss: str, dtype: np.dtype[Any]
+) -> NDArray[np.float64] | None:
+    """Return the weight of each row as a column of float64.
+
+    All losses but sse divide by the sum of the weights, so huge and tiny ones may be scaled by a power of two.
+    """
     if value is None:
         return None
-    array = np.require(table(value, name, np.dtype(np.float64), column=True), np.float64, ["C", "A"])
+    array = np.require(table(value, name, dtype if loss == "sse" else np.dtype(np.float64), column=True), np.float64, ["C", "A"])
     if array.shape != (n_rows, 1):
         raise ValueError(f"{name} must have shape ({n_rows},), one weight for each row; got {np.shape(value)}")
     if array.min(initial=0) < 0:
         raise ValueError(f"{name} must not be negative; got {array.min()}")
+    exponent = int(np.frexp(array.max(initial=0))[1])
+    if loss != "sse" and abs(exponent) > USUAL_EXPONENTS:
+        array = np.ldexp(array, -exponent)
     return array

@@ -29,7 +29,11 @@ class Descent:
         if isinstance(rate, ReduceOnPlateau):
             assert self.plateau is not None
             return np.full(n_epochs, self.plateau.learning_rate)
-        return learning_rates(rate, self.epochs, n_epochs)
+        rates = learning_rates(rate, self.epochs, n_epochs)
+        wrong = rates[~(np.isfinite(rates) & (rates >= 0))]
+        if len(wrong):
+            raise ValueError(f"learning_rate must be finite and at least 0 in every epoch; {rate!r} gave {wrong[0]}")
+        return rates
 
     def advance(self, losses: NDArray[np.float64]) -> None:
         """Count epochs that are done, by the losses that a plateau looks at."""

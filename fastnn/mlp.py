@@ -4,7 +4,6 @@ import copy
 import functools
 import math
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from fastnn.progress import check_verbose
 from fastnn.threads import thread_count
 from fastnn.training import Training
 
+SHARED_ROWS = 64  # in a batch: fewer are one thread's
 HE = ("relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "sin")  # the others take Glorot's limits
 
 
@@ -145,7 +145,6 @@ class MLP:
         seed = None if seed is None else checks.integer(seed, "seed", minimum=0)
         self._generator = np.random.Generator(np.random.PCG64(seed))
         self._descent: Descent | None = None
-        self._in_training = threading.Lock()
         self._engine = Network(
             self._layer_sizes,
             self._activations,
@@ -318,23 +317,20 @@ class MLP:
         epochs = checks.integer(epochs, "epochs", minimum=0)
         size = n_rows if batch_size is None else min(n_rows, checks.integer(batch_size, "batch_size", minimum=1))
         optimizer = check_optimizer(optimizer)
+        if not self._dtype.type(getattr(optimizer, "epsilon", 1.0)) > 0:
+            raise ValueError(f"optimizer must have an epsilon above 0 in {self._dtype}; got {optimizer!r}")
         shuffle = checks.boolean(shuffle, "shuffle")
         validation = self._validation_rows(validation_data)
         watch = self._watch(early_stopping, validation)
         max_time = math.inf if max_time is None else checks.number(max_time, "max_time", minimum=0)
         functions = [functools.partial(each, self) for each in checks.functions(callbacks, "callbacks")]
         verbose = check_verbose(verbose)
-        threads = thread_count(n_threads, 3 * size * self._engine.parameters.size)
+        threads = thread_count(n_threads, 3 * size * self._engine.parameters.size if size >= SHARED_ROWS else 0)
         history = History(
             validation=validation is not None, monitor=early_stopping.monitor if early_stopping is not None else None
         )
-        if not self._in_training.acquire(blocking=False):
-            raise RuntimeError(
-                "the network is in use by another thread, or by the fit whose callback this is; "
-                "give each a network of its own"
-            )
+        self._engine.acquire()
         try:
-            self._engine.check_unused()
             if self._descent is None or self._descent.optimizer != optimizer:
                 self._descent = Descent(optimizer, self._engine.parameters)
             training = Training(
@@ -356,7 +352,7 @@ class MLP:
             self._descent = None
             raise
         finally:
-            self._in_training.release()
+            self._engine.release()
         return history
 
     def predict(

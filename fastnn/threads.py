@@ -12,8 +12,11 @@ MOST_THREADS = 256  # as in src_c/team.c; each has scratch memory of its own
 
 def thread_count(value: object, work: float) -> int:
     """Return how many threads to use for so many multiply-adds: at most `value`, or for None what the process may."""
-    most = checks.integer(value, "n_threads", minimum=1) if value is not None else available_threads()
-    return int(max(1, min(most, work // WORK_PER_THREAD, MOST_THREADS)))
+    asked = None if value is None else checks.integer(value, "n_threads", minimum=1)
+    useful = int(min(work // WORK_PER_THREAD, MOST_THREADS))
+    if useful <= 1:  # before the system is asked, which takes longer than a small network
+        return 1
+    return min(useful, available_threads() if asked is None else asked)
 
 
 def available_threads() -> int:

@@ -42,6 +42,8 @@ class Training:
                     before = history.epochs
                     taken = self._run_epochs(min(chunk, epochs - before))
                     progress.update(history)
+                    if history.stopped_by is None and history.epochs < epochs and _engine.seconds() >= self.deadline:
+                        history.stopped_by = "max_time"
                     stops = [callback(history) for callback in callbacks if history.epochs > before]
                     if history.stopped_by is None and any(isinstance(s, (bool, np.bool_)) and s for s in stops):
                         history.stopped_by = "callback"

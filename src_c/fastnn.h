@@ -169,6 +169,7 @@ typedef struct fastnn_kernels {
     void (*two_layer_update)(const fastnn_two_layer *network, void *workspace);
     void (*two_layer_train)(const fastnn_two_layer *network, void *losses, int64_t iterations, void *workspace);
     int64_t (*two_layer_workspace)(const fastnn_two_layer *network); /* bytes */
+    int (*two_layer_in_registers)(const fastnn_two_layer *network); /* whether train keeps all in registers */
 
     /* Networks of any depth. A block of a batch goes through in two phases. backpropagate takes its rows `first` to `last`,
      * counted in the block, forward and back; any division of the rows among calls, each beginning at a multiple of
@@ -228,12 +229,13 @@ typedef struct fastnn_training {
     double *row_losses; /* of one block */
     int64_t block_rows;
     int64_t n_threads;
-    int64_t first, last; /* the batches to do in this call */
+    int64_t first, last; /* the batches to do; first goes on with them */
+    double until; /* on fastnn_seconds' clock: no step begins after this time but the first */
     double loss; /* the sum over the batches of rows times objective; the caller sets it to 0 */
     uint64_t dropout_key; /* of this epoch */
 } fastnn_training;
 
-/* Take the steps of batches first to last; ends early where the loss is not finite. */
+/* Take the steps of batches first to last; ends early when time is up or the loss is not finite, which `loss` then is not. */
 void fastnn_train(fastnn_training *training);
 /* The objective of all rows as one batch, and its gradient, without a step. */
 double fastnn_loss_and_gradient(fastnn_training *training);
@@ -263,7 +265,7 @@ typedef struct fastnn_prediction {
     double loss; /* at the end: the objective of the rows */
 } fastnn_prediction;
 
-/* Go on for so many seconds, and at least for FASTNN_PREDICTION_ROWS; returns whether it is done. */
+/* Go on for so many seconds, and at least for some rows; returns whether it is done. */
 int fastnn_predict(fastnn_prediction *prediction, double seconds);
 
 /* The epochs of a fit. */
@@ -281,7 +283,6 @@ typedef struct fastnn_fit {
     uint64_t (*next_random)(void *state);
     void *random_state;
     double deadline; /* on fastnn_seconds' clock */
-    double step_seconds; /* what one step took */
     void *previous; /* room for the parameters from before the epoch */
     /* Early stopping on the loss of the validation rows, or of the training if there are none. */
     int watches, on_validation;

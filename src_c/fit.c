@@ -21,17 +21,14 @@ static void begin_epoch(fastnn_fit *f) {
     f->validation.position = 0;
 }
 
-/* As many steps as fit into the time; they take about as long as the last ones. */
-static void take_steps(fastnn_fit *f, double seconds) {
+/* As many steps as fit into the time, and at least one. */
+static void take_steps(fastnn_fit *f, double until) {
     fastnn_training *t = &f->training;
-    const int64_t left = batch_count(t) - f->batch;
-    const double begin = fastnn_seconds(), fit = f->step_seconds > 0 ? seconds / f->step_seconds : 1;
-    const int64_t steps = fit < 1 ? 1 : fit < (double)left ? (int64_t)fit : left;
     t->first = f->batch;
-    t->last = f->batch + steps;
+    t->last = batch_count(t);
+    t->until = until;
     fastnn_train(t);
-    f->batch = isfinite(t->loss) ? t->last : batch_count(t);
-    f->step_seconds = (fastnn_seconds() - begin) / (double)steps;
+    f->batch = isfinite(t->loss) ? t->first : t->last;
 }
 
 /* Whether the parameters are all finite: the squares of x - x are 0 or not a number. */
@@ -78,50 +75,61 @@ static int end_epoch(fastnn_fit *f) {
     return f->seconds[f->epoch - 1] >= f->deadline ? FASTNN_OUT_OF_TIME : FASTNN_RUNNING;
 }
 
-/* Some epochs of the textbook's network: its loop, in registers, gives the same bits and takes a tenth of the time. Epochs are
- * shorter than a look at the clock, so their ends are interpolated. */
-static int textbook_epochs(fastnn_fit *f) {
+/* Take n epochs of the textbook's network, which its own loop does in registers: the same parameters, bit for bit, in a tenth of
+ * the time. Returns whether all is finite after them; else the parameters are those from before them. */
+static int textbook_epochs(fastnn_fit *f, int64_t n) {
     enum { MOST = 1024 };
     const fastnn_training *t = &f->training;
-    const int bits = t->kernels->bits;
-    const double begin = fastnn_seconds();
     union {
         float of_bits32[MOST];
         double of_bits64[MOST];
     } losses;
-    int64_t n = 0, finite = 0;
-    while (n < MOST && f->epoch + n < f->n_epochs && f->learning_rates[f->epoch + n] == f->learning_rates[f->epoch])
-        n++;
+    int finite = 1;
     memcpy(f->previous, t->update.parameters, parameter_bytes(f));
     f->textbook.learning_rate = f->learning_rates[f->epoch];
     t->kernels->two_layer_train(&f->textbook, &losses, n, t->workspace);
-    const double end = fastnn_seconds(), each = (end - begin) / (double)n;
     for (int64_t i = 0; i < n; i++) {
-        const double loss = bits == 32 ? (double)losses.of_bits32[i] : losses.of_bits64[i];
+        const double loss = t->kernels->bits == 32 ? (double)losses.of_bits32[i] : losses.of_bits64[i];
         f->losses[f->epoch + i] = loss;
-        f->seconds[f->epoch + i] = begin + each * (double)(i + 1);
-        if (finite == i && isfinite(loss)) finite++;
+        finite = finite && isfinite(loss);
     }
-    if (finite == n && !is_finite(f)) finite--; /* the last update did it */
-    if (finite < n) {
-        memcpy(t->update.parameters, f->previous, parameter_bytes(f));
-        t->kernels->two_layer_train(&f->textbook, &losses, finite, t->workspace);
-        f->epoch += finite;
-        return FASTNN_NOT_FINITE;
+    if (finite && is_finite(f)) return 1;
+    memcpy(t->update.parameters, f->previous, parameter_bytes(f));
+    return 0;
+}
+
+/* Some epochs at a time, which are shorter than a look at the clock, so that their ends are interpolated; where one goes wrong,
+ * each by itself up to that one. */
+static int textbook_fit(fastnn_fit *f, double until) {
+    enum { MOST = 1024 };
+    int64_t most = MOST;
+    for (double begin = fastnn_seconds(), end; f->epoch < f->n_epochs; begin = end) {
+        int64_t n = 0;
+        while (n < most && f->epoch + n < f->n_epochs && f->learning_rates[f->epoch + n] == f->learning_rates[f->epoch])
+            n++;
+        const int finite = textbook_epochs(f, n);
+        end = fastnn_seconds();
+        if (finite || n == 1) {
+            const double each = (end - begin) / (double)n;
+            for (int64_t i = 0; i < n; i++) f->seconds[f->epoch + i] = begin + each * (double)(i + 1);
+        }
+        if (!finite && n == 1) return FASTNN_NOT_FINITE;
+        if (finite) f->epoch += n;
+        most = finite ? most : 1;
+        if (f->epoch < f->n_epochs && end >= f->deadline) return FASTNN_OUT_OF_TIME;
+        if (end >= until) break;
     }
-    f->epoch += n;
-    if (f->epoch == f->n_epochs) return FASTNN_FINISHED;
-    return end >= f->deadline ? FASTNN_OUT_OF_TIME : FASTNN_RUNNING;
+    return f->epoch == f->n_epochs ? FASTNN_FINISHED : FASTNN_RUNNING;
 }
 
 int fastnn_fit_for(fastnn_fit *f, double seconds) {
     const double end = fastnn_seconds() + seconds;
     double left = seconds;
     int state = FASTNN_RUNNING;
-    while (f->textbook.n_rows > 0 && state == FASTNN_RUNNING && fastnn_seconds() < end) state = textbook_epochs(f);
-    while (f->textbook.n_rows == 0 && state == FASTNN_RUNNING) {
+    if (f->textbook.n_rows > 0) return textbook_fit(f, end);
+    while (state == FASTNN_RUNNING) {
         if (f->batch == 0) begin_epoch(f);
-        if (f->batch < batch_count(&f->training)) take_steps(f, left);
+        if (f->batch < batch_count(&f->training)) take_steps(f, end);
         left = end - fastnn_seconds();
         if (f->batch < batch_count(&f->training)) {
             if (left <= 0) break;

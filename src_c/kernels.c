@@ -87,6 +87,7 @@ const fastnn_kernels TABLE(ISA_NAME, FASTNN_BITS) = {
     .two_layer_update = two_layer_update,
     .two_layer_train = two_layer_train,
     .two_layer_workspace = two_layer_workspace,
+    .two_layer_in_registers = two_layer_in_registers,
     .network_block_rows = network_block_rows,
     .network_workspace = network_workspace,
     .network_scratch = network_scratch,

@@ -15,6 +15,7 @@ typedef struct {
     double weight; /* the sum of the batch's row weights */
     double objective;
     double gradient_scale;
+    int stops; /* time is up */
 } step_state;
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -89,7 +90,7 @@ static void finish_objective(step_state *s) {
 static void clip(step_state *s) {
     const fastnn_training *t = s->training;
     const double norm = sqrt(t->kernels->sum_of_squares(t->gradient, t->network->n_parameters));
-    s->gradient_scale = norm > t->clip_norm ? t->clip_norm / norm : 1;
+    s->gradient_scale = !isfinite(norm) ? NAN : norm > t->clip_norm ? t->clip_norm / norm : 1;
 }
 
 static fastnn_batch batch_at(const fastnn_training *t, int64_t number) {
@@ -115,7 +116,7 @@ static void train(void *context, fastnn_team *team, int64_t thread) {
     const int64_t size = fastnn_team_size(team);
     const int whole_gradient = t->network->l2 != 0 || t->clip_norm != 0;
     fastnn_update update = t->update;
-    for (int64_t i = t->first; i < t->last; i++) {
+    for (int64_t i = t->first, last = t->last; i < last; i++) {
         fastnn_batch batch = batch_at(t, i);
         const double weight = weight_sum(&batch);
         batch.scale = loss_scale(t->network, weight);
@@ -131,14 +132,17 @@ static void train(void *context, fastnn_team *team, int64_t thread) {
         update.beta_2_power *= update.beta_2;
         update.gradient_scale = t->clip_norm != 0 ? s->gradient_scale : 1;
         t->kernels->network_update(t->network, &update, thread, size);
+        if (thread == 0) {
+            t->loss += s->objective * (double)batch.rows;
+            t->first = i + 1;
+            s->stops = !isfinite(s->objective) || fastnn_seconds() >= t->until;
+        }
         fastnn_team_wait(team);
-        if (!isfinite(s->objective)) break;
-        if (thread == 0) t->loss += s->objective * (double)batch.rows;
+        if (s->stops) break;
     }
     if (thread != 0) return;
     t->update.beta_1_power = update.beta_1_power;
     t->update.beta_2_power = update.beta_2_power;
-    if (!isfinite(s->objective)) t->loss = s->objective;
 }
 
 void fastnn_train(fastnn_training *training) {
@@ -207,12 +211,18 @@ static void predict_rows(void *context, fastnn_team *team, int64_t thread) {
                                     p->scratch + thread * p->scratch_bytes);
 }
 
+/* How many rows go between two looks at the clock: some milliseconds' work. A multiple of the lanes of the losses' sum. */
+static int64_t stretch_rows(const fastnn_network *network) {
+    const int64_t rows = (1 << 28) / network->n_parameters / 256 * 256;
+    return rows < 256 ? 256 : smaller(rows, FASTNN_PREDICTION_ROWS);
+}
+
 int fastnn_predict(fastnn_prediction *p, double seconds) {
     const double end = fastnn_seconds() + seconds;
     if (p->position == 0)
         for (int i = 0; i < FASTNN_LOSS_LANES; i++) p->losses[i] = 0;
     while (p->position < p->data.rows) {
-        stretch s = {p, p->position, smaller(p->data.rows - p->position, FASTNN_PREDICTION_ROWS)};
+        stretch s = {p, p->position, smaller(p->data.rows - p->position, stretch_rows(p->network))};
         fastnn_team_run(predict_rows, &s, p->n_threads);
         if (p->row_losses) add_losses(p->losses, p->row_losses, p->position, s.rows);
         p->position += s.rows;

@@ -39,9 +39,9 @@ typedef struct {
     int64_t gate_panel; /* from panel to panel */
 } epilogue;
 
-INLINE vec v_epilogue(vec sum, epilogue e, const real *gate) {
+INLINE vec v_epilogue(vec sum, epilogue e, int64_t offset) {
     if (e.kind == RELU) return v_relu(sum);
-    if (e.kind == RELU_BACKWARD) return v_relu_backward(sum, v_load(gate), sum);
+    if (e.kind == RELU_BACKWARD) return v_relu_backward(sum, v_load(e.gate + offset), sum);
     return sum;
 }
 
@@ -82,7 +82,7 @@ INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, epilog
         UNROLL
         for (int i = 0; i < rows; i++) {
             UNROLL
-            for (int v = 0; v < vectors; v++) sum[i][v] = v_epilogue(sum[i][v], e, e.gate + i * c.row + v * VLEN);
+            for (int v = 0; v < vectors; v++) sum[i][v] = v_epilogue(sum[i][v], e, i * c.row + v * VLEN);
         }
     }
     UNROLL
@@ -144,7 +144,7 @@ INLINE void tiles(target c, matrix a, const panel *w, int64_t m, int packed, con
         if (c.column != 1) copy_tile(c, to, rows, w->columns);
         a.at += packed ? PACKED_ROWS * w->k : rows * a.row;
         c.at += rows * c.row;
-        e.gate += e.kind == RELU_BACKWARD ? rows * c.row : 0;
+        if (e.kind == RELU_BACKWARD) e.gate += rows * c.row;
         m -= rows;
     }
 }

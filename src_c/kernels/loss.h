@@ -6,6 +6,12 @@
 #ifndef FASTNN_KERNELS_LOSS_H
 #define FASTNN_KERNELS_LOSS_H
 
+#if FASTNN_BITS == 32
+#define LARGEST 0x1.fffffep+127f
+#else
+#define LARGEST 0x1.fffffffffffffp+1023
+#endif
+
 /* One vector of rows: pointers to its first lane; the next output is `lanes` elements further. */
 typedef struct {
     const real *output; /* (k, lanes): the activation, or z for a fused loss */
@@ -51,9 +57,12 @@ INLINE vec element_loss(int loss, vec parameter, vec output, vec target, vec *sl
         *slope = v_sub(mean, target);
         return v_fnma(target, output, mean);
     }
-    case FASTNN_BINARY_CROSS_ENTROPY: /* output is z: log(1 + e^z) - y z */
+    case FASTNN_BINARY_CROSS_ENTROPY: {
+        /* output is z: log(1 + e^z) - y z = log(1 + e^-|z|) + z ([z > 0] - y), which does not cancel for y = 0 or 1 */
+        const vec step = v_select(v_less(zero, output), v_set1(1), zero);
         *slope = v_sub(v_sigmoid(output), target);
-        return v_fnma(target, output, v_softplus(output));
+        return v_fma(output, v_sub(step, target), v_softplus(v_negative_abs(output)));
+    }
     default: /* sse, mse */
         *slope = v_add(error, error);
         return v_mul(error, error);
@@ -95,7 +104,8 @@ INLINE void cross_entropy(int labels, const loss_panel *p, int64_t k, int64_t la
             y = v_select(v_less(label, number), zero, v_select(v_less(number, label), zero, one));
         else
             y = loss_load(p->target + j * lanes, part, partial);
-        loss = v_fma(y, v_sub(logarithm, v_sub(z, largest)), loss);
+        const vec below = v_max(v_set1(-LARGEST), v_sub(z, largest)); /* not infinite, which times 0 is not a number */
+        loss = v_fma(y, v_sub(logarithm, below), loss);
         const vec e = loss_load(p->delta + j * lanes, part, partial);
         loss_store(p->delta + j * lanes, part, v_mul(weight, v_fma(e, scale, v_sub(zero, y))), partial);
     }

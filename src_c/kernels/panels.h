@@ -24,7 +24,7 @@ INLINE void short_rows(real *c, matrix a, const real *b, epilogue e, int64_t m, 
             for (int v = 0; v < vectors; v++) sum[v] = v_fma(element, rows[p][v], sum[v]);
         }
         UNROLL
-        for (int v = 0; v < vectors; v++) v_store(c + v * VLEN, v_epilogue(sum[v], e, e.gate + v * VLEN));
+        for (int v = 0; v < vectors; v++) v_store(c + v * VLEN, v_epilogue(sum[v], e, v * VLEN));
         if (e.kind == RELU_BACKWARD) e.gate += TILE_COLUMNS;
     }
 }

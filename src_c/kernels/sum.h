@@ -45,12 +45,15 @@ static double sum_squared_error(const void *output, const void *y, int64_t n) {
     return sum;
 }
 
+/* In double, for the squares of a gradient may lie outside a float's range; eight lanes, element i in lane i mod 8. */
 static double sum_of_squares(const void *x, int64_t n) {
-    static const real zeros[SUM_CHUNK];
-    double sum = 0;
-    for (int64_t i = 0; i < n; i += SUM_CHUNK)
-        sum += (double)chunk_squared_error((const real *)x + i, zeros, n - i < SUM_CHUNK ? n - i : SUM_CHUNK);
-    return sum;
+    const real *at = x;
+    double lanes[8] = {0};
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int j = 0; j < 8; j++) lanes[j] += (double)at[i + j] * (double)at[i + j];
+    for (; i < n; i++) lanes[i % 8] += (double)at[i] * (double)at[i];
+    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
 }
 
 #endif

@@ -179,10 +179,14 @@ INLINE void train_in_registers(const two_layer *w, real *restrict losses, int64_
     v_store_part(w->output, rows, output);
 }
 
+static int two_layer_in_registers(const two_layer *w) {
+    return w->n_rows == FEW_ROWS && w->n_outputs == 1 && w->n_inputs <= FEW_INPUTS && w->n_hidden <= VLEN;
+}
+
 /* Whether it fits; if so, it is done. The book's own shape is compiled with its sizes known. */
 static int trained_in_registers(const two_layer *w, real *losses, int64_t iterations) {
     const int64_t d = w->n_inputs, h = w->n_hidden;
-    if (iterations < 1 || w->n_rows != FEW_ROWS || w->n_outputs != 1 || d > FEW_INPUTS || h > VLEN) return 0;
+    if (iterations < 1 || !two_layer_in_registers(w)) return 0;
     if (d == 3 && h == 4)
         train_in_registers(w, losses, iterations, 3, 4);
     else
@@ -190,6 +194,11 @@ static int trained_in_registers(const two_layer *w, real *losses, int64_t iterat
     return 1;
 }
 #else
+static int two_layer_in_registers(const two_layer *w) {
+    (void)w;
+    return 0;
+}
+
 static int trained_in_registers(const two_layer *w, real *losses, int64_t iterations) {
     (void)w, (void)losses, (void)iterations;
     return 0;
