@@ -113,7 +113,11 @@ class FastnnMLP(Rival):
 
     def bytes(self):
         """Return the bytes of memory by their use."""
-        moments = [moment for moment in (self.network._descent.steps.first, self.network._descent.steps.second) if moment is not None]
+        moments = [
+            moment
+            for moment in (self.network._descent.steps.first, self.network._descent.steps.second)
+            if moment is not None
+        ]
         return {**self.network._engine.n_bytes, "optimizer": sum(moment.nbytes for moment in moments)}
 
     @property

@@ -138,7 +138,9 @@ def weights(
     """
     if value is None:
         return None
-    array = np.require(table(value, name, dtype if loss == "sse" else np.dtype(np.float64), column=True), np.float64, ["C", "A"])
+    array = np.require(
+        table(value, name, dtype if loss == "sse" else np.dtype(np.float64), column=True), np.float64, ["C", "A"]
+    )
     if array.shape != (n_rows, 1):
         raise ValueError(f"{name} must have shape ({n_rows},), one weight for each row; got {np.shape(value)}")
     if array.min(initial=0) < 0:

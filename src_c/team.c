@@ -49,7 +49,7 @@ static void pause_briefly(void) { _mm_pause(); }
 static void pause_briefly(void) {}
 #endif
 
-enum { MOST_THREADS = 256, SPINS = 2000 };
+enum { MOST_THREADS = 256, SPINS = 20000 };
 
 struct fastnn_team {
     void (*work)(void *context, fastnn_team *team, int64_t thread);

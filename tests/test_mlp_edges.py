@@ -28,7 +28,7 @@ def test_weights_of_any_size_count_alike(data, dtype, scale):
     loss, gradient = network(dtype=dtype).loss_and_gradient(*data, sample_weight=weights)
     scaled_loss, scaled_gradient = network(dtype=dtype).loss_and_gradient(*data, sample_weight=weights * scale)
     # The scale is no power of two, so the weights are rounded anew, each by half a unit, and so is their sum.
-    tolerance = 8 * np.finfo(dtype).eps
+    tolerance = 8 * float(np.finfo(dtype).eps)
     assert scaled_loss == pytest.approx(loss, rel=tolerance)
     np.testing.assert_allclose(scaled_gradient, gradient, rtol=0, atol=tolerance * np.abs(gradient).max())
 
@@ -91,23 +91,25 @@ def test_time_is_up(data, options, capsys):
     assert 1 <= history.epochs < 10**9
 
 
-@pytest.mark.parametrize("learning_rate", [1e308, 1e300])
-def test_the_textbook_network_diverges_like_any_other(learning_rate):
+def test_the_textbook_network_diverges_like_any_other():
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(4, 2)), rng.random((4, 1))
+    x, y = rng.normal(size=(4, 2)), 3 * rng.normal(size=(4, 1))
 
     def diverged(**options):
         net = fastnn.MLP(
-            [2, 4, 1], activation="sigmoid", output_activation="sigmoid", loss="sse", bias=False, dtype="float64", seed=0
+            [2, 4, 1],
+            activation="sigmoid",
+            output_activation="sigmoid",
+            loss="sse",
+            bias=False,
+            dtype="float64",
+            seed=0,
         )
         with pytest.raises(FloatingPointError) as error:
-            net.fit(x, y, epochs=5000, batch_size=None, optimizer=fastnn.SGD(learning_rate), **options)
+            net.fit(x, y, epochs=2000, batch_size=None, optimizer=fastnn.SGD(1e308), **options)
         return str(error.value), net.parameters
 
-    try:
-        (quick, quick_parameters), (plain, parameters) = diverged(), diverged(validation_data=(x, y))
-    except pytest.fail.Exception:  # a step so large may also saturate all units at once, and then nothing moves
-        pytest.skip("this step does not diverge")
+    (quick, quick_parameters), (plain, parameters) = diverged(), diverged(validation_data=(x, y))
     assert quick == plain
     assert np.isfinite(quick_parameters).all()
     assert (quick_parameters == parameters).all()
