@@ -1,5 +1,6 @@
 """What MLP takes as X, y and sample_weight: any layout and type of numbers, read where they are, never copied whole."""
 
+import os
 import sys
 
 import networks
@@ -251,6 +252,7 @@ print(history.epochs, history.loss[0] > 0, history.validation_loss[0] == net.los
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit on a process's data is Linux's")
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer needs memory of its own")
 @pytest.mark.parametrize(
     "kind", ["memory map", "float32 C", "float32 F", "float64 C", "int8 C", "int64 strided", "float32 backwards"]
 )
