@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Self, disjoint_base
 
+from fastnn.interrupts import HeldInterrupts
+
 ACTIVATIONS: tuple[str, ...]
 LOSSES: tuple[str, ...]
 ELEMENT_TYPES: tuple[str, ...]
@@ -102,6 +104,7 @@ class Network:
         shuffle: bool,
         watch: Watch,
         deadline: float,
+        interrupts: HeldInterrupts,
         n_threads: int,
         losses: NDArray[np.float64],
         validation_losses: NDArray[np.float64],

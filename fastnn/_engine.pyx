@@ -316,14 +316,14 @@ cdef class Network:
         return 0
 
     def fit(self, Rows rows, int64_t batch_size, Optimizer optimizer, const double[::1] learning_rates, bit_generator,
-            bint shuffle, Watch watch, double deadline, int64_t n_threads, double[::1] losses,
+            bint shuffle, Watch watch, double deadline, interrupts, int64_t n_threads, double[::1] losses,
             double[::1] validation_losses, double[::1] seconds):
         """Train for as many epochs as there are learning rates.
 
         Writes the loss of each epoch, that of the validation rows, if there are any, and when the epoch ended on the
         clock of `seconds()`. Returns the number of epochs done and why they ended: "finished", "early_stopping",
-        "max_time", "interrupt" or "not_finite"; in the last case the parameters are those from before the epoch, whose
-        losses are written.
+        "max_time", "interrupt" once `interrupts` has one pending, or "not_finite"; in the last case the parameters are
+        those from before the epoch, whose losses are written.
         """
         cdef fastnn_fit f
         cdef fastnn_bit_generator *generator
@@ -357,6 +357,8 @@ cdef class Network:
                         with nogil:
                             state = fastnn_fit_for(&f, UNINTERRUPTED)
                         PyErr_CheckSignals()
+                        if interrupts.pending and state == FASTNN_RUNNING:
+                            state = INTERRUPTED
             finally:  # whatever a signal's handler raises, the state must be that of the steps that were taken
                 optimizer.beta_1_power = f.training.update.beta_1_power
                 optimizer.beta_2_power = f.training.update.beta_2_power

@@ -9,6 +9,7 @@ import numpy as np
 from fastnn import _engine
 from fastnn.descent import Descent
 from fastnn.history import History
+from fastnn.interrupts import HeldInterrupts
 from fastnn.progress import Progress
 from fastnn.schedules import ReduceOnPlateau
 
@@ -40,7 +41,10 @@ class Training:
             with Progress(epochs, verbose) as progress:
                 while history.epochs < epochs and history.stopped_by is None:
                     before = history.epochs
-                    taken = self._run_epochs(min(chunk, epochs - before))
+                    with HeldInterrupts() as interrupts:
+                        taken = self._run_epochs(min(chunk, epochs - before), interrupts)
+                    if interrupts.pending and history.stopped_by is None:  # it came after the engine last looked
+                        history.stopped_by = "interrupt"
                     progress.update(history)
                     if history.stopped_by is None and history.epochs < epochs and _engine.seconds() >= self.deadline:
                         history.stopped_by = "max_time"
@@ -49,10 +53,10 @@ class Training:
                         history.stopped_by = "callback"
                     if verbose and not one_by_one and taken < SHOWN_EVERY:
                         chunk = min(2 * chunk, MOST_EPOCHS_IN_A_CALL)
-        except KeyboardInterrupt:  # between two calls of the engine, which returns from its own
+        except KeyboardInterrupt:  # in a callback, or between two blocks of epochs
             history.stopped_by = "interrupt"
 
-    def _run_epochs(self, n_epochs: int) -> float:
+    def _run_epochs(self, n_epochs: int, interrupts: HeldInterrupts) -> float:
         """Do some epochs, or fewer, and tell the history; return the seconds that they took."""
         history, rates = self.history, self.descent.learning_rates(n_epochs)
         losses, validation_losses, ends = np.empty((3, n_epochs))
@@ -66,6 +70,7 @@ class Training:
             self.shuffle,
             self.watch,
             self.deadline,
+            interrupts,
             self.n_threads,
             losses,
             validation_losses,

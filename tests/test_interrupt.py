@@ -6,7 +6,13 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
+
+import fastnn
+from fastnn.interrupts import HeldInterrupts
+
+X, Y = np.ones((4, 2)), np.ones(4)
 
 # Trains until interrupted, then looks for the number of iterations that leads to the very bits it was left with.
 CHILD = """
@@ -83,16 +89,26 @@ def test_ctrl_c(size, tmp_path, capsys):
 
 
 # Between these epochs there is Python, which hears Ctrl-C too, and some calls of the engine are over before they look.
+# The signal comes once the fit has changed the network: before that it has not begun, and KeyboardInterrupt is raised.
 FIT = """
 import signal
 import threading
+import time
 import numpy as np
 import fastnn
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(64, 4)), rng.normal(size=64)
-net = fastnn.MLP([4, 8, 1], seed=0)
+
+
+def interrupt(net, before, seconds):
+    while (net.parameters == before).all():
+        time.sleep(0.001)
+    time.sleep(seconds)
+    signal.raise_signal(signal.SIGINT)
+
+
 options = {
     "epochs in the engine": {},
     "a callback": {"callbacks": lambda net, history: None},
@@ -100,13 +116,15 @@ options = {
     "long epochs": {"batch_size": 1, "callbacks": lambda net, history: None},
 }
 for name, keywords in options.items():
-    for seconds in (0.2, 0.25, 0.3):
-        timer = threading.Timer(seconds, signal.raise_signal, [signal.SIGINT])
-        timer.start()
+    for seconds in (0, 0.0213, 0.0307, 0.0449, 0.05):
+        net = fastnn.MLP([4, 8, 1], seed=0)
+        thread = threading.Thread(target=interrupt, args=(net, net.parameters.copy(), seconds))
+        thread.start()
         history = net.fit(x, y, epochs=10**7, **keywords)
-        timer.join()
+        thread.join()
         assert history.stopped_by == "interrupt", name
-        assert len(history.loss) == history.epochs > 0
+        assert len(history.loss) == history.epochs, name
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, name
 print("stopped")
 """
 
@@ -114,3 +132,42 @@ print("stopped")
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send Ctrl-C to another")
 def test_ctrl_c_ends_a_fit_wherever_it_comes(run):
     assert run("-c", FIT).stdout == "stopped\n"
+
+
+def test_a_signal_handler_of_the_program_is_left_alone():
+    def handler(number, frame):
+        heard.append(number)
+
+    heard = []
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        net = fastnn.MLP([2, 1], seed=0)
+        history = net.fit(X, Y, epochs=3, callbacks=lambda net, history: signal.raise_signal(signal.SIGINT))
+        assert heard == [signal.SIGINT] * 3
+        assert history.stopped_by is None
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_what_comes_while_interrupts_are_held_is_pending():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with HeldInterrupts() as interrupts:
+            assert not interrupts.pending
+            signal.raise_signal(signal.SIGINT)
+            assert interrupts.pending
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_in_a_callback_ends_the_fit_with_whole_epochs():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        net = fastnn.MLP([2, 1], seed=0)
+        history = net.fit(X, Y, epochs=3, callbacks=lambda net, history: signal.raise_signal(signal.SIGINT))
+        assert (history.stopped_by, history.epochs) == ("interrupt", 1)
+    finally:
+        signal.signal(signal.SIGINT, before)

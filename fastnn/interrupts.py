@@ -1,0 +1,36 @@
+"""Ctrl-C while the network, the optimizer and the history change together."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+
+
+class HeldInterrupts:
+    """A context manager in which Ctrl-C raises nothing: `pending` tells that it came.
+
+    So an epoch's weights, optimizer state and history are changed all or none. It holds what Python itself would make a
+    KeyboardInterrupt of; a signal handler of the program's own is left alone, and other threads than the main one hear
+    no signals.
+    """
+
+    def __init__(self) -> None:
+        self.pending = False
+        self._holds = False
+
+    def __enter__(self) -> "HeldInterrupts":
+        self._holds = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if self._holds:
+            signal.signal(signal.SIGINT, self._hold)
+        return self
+
+    def _hold(self, number: int, frame: FrameType | None) -> None:
+        self.pending = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._holds:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
