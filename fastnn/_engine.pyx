@@ -42,6 +42,8 @@ from fastnn._kernels cimport (
     fastnn_prediction,
     fastnn_row_scale,
     fastnn_seconds,
+    fastnn_team_start,
+    fastnn_team_stop,
     fastnn_table_view,
     fastnn_training,
     two_layer_of,
@@ -278,7 +280,7 @@ cdef class Network:
         """Describe a training and give it memory."""
         cdef const fastnn_kernels *table = active_table(self.bits)
         t.kernels, t.network, t.data = table, &self.network, rows.batch
-        t.batch_size, t.n_threads = batch_size, n_threads
+        t.batch_size, t.team = batch_size, NULL
         t.block_rows = table.network_block_rows(&self.network, batch_size)
         t.workspace = self.workspace.reserve(table.network_workspace(&self.network, t.block_rows))
         t.scratch_bytes = table.network_scratch(&self.network, max(t.block_rows, <int64_t> FASTNN_PREDICTION_ROWS))
@@ -311,7 +313,7 @@ cdef class Network:
         """A forward pass over some rows with the memory of a training."""
         p.kernels, p.network, p.parameters, p.data = t.kernels, t.network, t.update.parameters, rows.batch
         p.output, p.output_row_bytes, p.row_losses = NULL, 0, t.row_losses
-        p.scratch, p.scratch_bytes, p.n_threads = t.scratch, t.scratch_bytes, t.n_threads
+        p.scratch, p.scratch_bytes, p.team = t.scratch, t.scratch_bytes, t.team
         p.position = 0
         return 0
 
@@ -334,6 +336,7 @@ cdef class Network:
         try:
             self.prepare(&f.training, rows, batch_size, n_threads)
             self.attach(&f.training, optimizer)
+            f.training.team = fastnn_team_start(n_threads)
             if self.previous is None:
                 self.previous = np.empty_like(self.parameters)
             f.previous = <void *> <uintptr_t> address(self.previous)
@@ -367,6 +370,7 @@ cdef class Network:
             if state != FASTNN_NOT_FINITE:  # also after the last of these epochs: the caller may have more
                 state = INTERRUPTED
         finally:
+            fastnn_team_stop(f.training.team)
             self.busy = False
         return f.epoch, REASONS[state]
 
@@ -428,7 +432,7 @@ cdef class Network:
         p.kernels, p.network, p.data = table, &self.network, rows.batch
         p.parameters = self.first_parameter
         p.scratch_bytes = table.network_scratch(&self.network, rows.batch.rows)
-        p.n_threads, p.position = n_threads, 0
+        p.team, p.position = NULL, 0
         p.scratch = <char *> scratch.reserve(p.scratch_bytes * n_threads)
         p.output = p.row_losses = NULL
         p.loss = 0
@@ -439,11 +443,13 @@ cdef class Network:
             p.output_row_bytes = out.shape[1] * out.itemsize
         self.readers += 1
         try:
+            p.team = fastnn_team_start(n_threads)
             while not done:
                 with nogil:
                     done = fastnn_predict(&p, UNINTERRUPTED)
                 PyErr_CheckSignals()
         finally:
+            fastnn_team_stop(p.team)
             self.readers -= 1
         return p.loss
 
@@ -457,7 +463,9 @@ cdef class Network:
             self.prepare(&t, rows, rows.batch.rows, n_threads)
             self.reserve_gradient(&t)
             with nogil:
+                t.team = fastnn_team_start(n_threads)
                 loss = fastnn_loss_and_gradient(&t)
+                fastnn_team_stop(t.team)
             return loss, self.gradient.copy()
         finally:
             self.busy = False

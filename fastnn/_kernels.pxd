@@ -104,6 +104,12 @@ cdef extern from "fastnn.h" nogil:
                                        void *gradient, int64_t row_stride, void *scratch) noexcept nogil
         int64_t (*peak_flops)(void *sink, int64_t iterations) noexcept nogil
 
+    ctypedef struct fastnn_team:
+        pass
+
+    fastnn_team *fastnn_team_start(int64_t n_threads) noexcept nogil
+    void fastnn_team_stop(fastnn_team *team) noexcept nogil
+
     ctypedef struct fastnn_training:
         const fastnn_kernels *kernels
         const fastnn_network *network
@@ -116,7 +122,9 @@ cdef extern from "fastnn.h" nogil:
         char *scratch
         int64_t scratch_bytes
         double *row_losses
-        int64_t block_rows, n_threads, first, last
+        int64_t block_rows
+        fastnn_team *team
+        int64_t first, last
         double until, loss
         uint64_t dropout_key
 
@@ -131,7 +139,9 @@ cdef extern from "fastnn.h" nogil:
         int64_t output_row_bytes
         double *row_losses
         char *scratch
-        int64_t scratch_bytes, n_threads, position
+        int64_t scratch_bytes
+        fastnn_team *team
+        int64_t position
         double loss
 
     int FASTNN_RUNNING, FASTNN_FINISHED, FASTNN_STOPPED_EARLY, FASTNN_OUT_OF_TIME, FASTNN_NOT_FINITE

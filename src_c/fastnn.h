@@ -206,13 +206,17 @@ typedef struct fastnn_kernels {
     int64_t (*peak_flops)(void *sink, int64_t iterations);
 } fastnn_kernels;
 
-/* Threads that work together: thread 0 is the caller's, the others live as long as the call. */
+/* Threads that work together, of which thread 0 is the caller's; the others live from start to stop. NULL is a team of one. */
 typedef struct fastnn_team fastnn_team;
+typedef void (*fastnn_work)(void *context, fastnn_team *team, int64_t thread);
 
-/* Call work(context, team, thread) on n_threads threads and wait for all; if the system gives fewer threads, on these. */
-void fastnn_team_run(void (*work)(void *context, fastnn_team *team, int64_t thread), void *context, int64_t n_threads);
+/* If the system gives fewer threads than asked for, or no memory, the team is smaller. */
+fastnn_team *fastnn_team_start(int64_t n_threads);
+void fastnn_team_stop(fastnn_team *team);
 int64_t fastnn_team_size(const fastnn_team *team);
-/* Wait until all threads of the team have come here. */
+/* Call work(context, team, thread) on each thread and wait for all. */
+void fastnn_team_run(fastnn_team *team, fastnn_work work, void *context);
+/* Within the work: wait until all threads of the team have come here. */
 void fastnn_team_wait(fastnn_team *team);
 
 /* A training in progress: the loops over the batches of one epoch. */
@@ -228,7 +232,7 @@ typedef struct fastnn_training {
     int64_t scratch_bytes;
     double *row_losses; /* of one block */
     int64_t block_rows;
-    int64_t n_threads;
+    fastnn_team *team;
     int64_t first, last; /* the batches to do; first goes on with them */
     double until; /* on fastnn_seconds' clock: no step begins after this time but the first */
     double loss; /* the sum over the batches of rows times objective; the caller sets it to 0 */
@@ -259,7 +263,7 @@ typedef struct fastnn_prediction {
     double *row_losses;
     char *scratch; /* of each thread, scratch_bytes apart */
     int64_t scratch_bytes;
-    int64_t n_threads;
+    fastnn_team *team;
     int64_t position; /* the rows that are done; the caller sets it to 0 at first */
     double losses[FASTNN_LOSS_LANES];
     double loss; /* at the end: the objective of the rows */

@@ -1,9 +1,11 @@
-/* Threads that are started for one call and end with it: nothing idles between calls, and a forked child finds no thread
- * missing. Starting one takes some tens of microseconds, so the caller brings milliseconds of work. */
+/* Threads that are started for one call of the library and end with it: nothing idles between calls, and a forked child finds
+ * no thread missing. Between two pieces of work, and at a barrier, they spin for a while and then sleep. */
 #if !defined(_WIN32) && !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L
 #endif
 #include "fastnn.h"
+
+#include <stdlib.h>
 
 #if defined(_WIN32)
 #include <windows.h>
@@ -49,15 +51,25 @@ static void pause_briefly(void) { _mm_pause(); }
 static void pause_briefly(void) {}
 #endif
 
-enum { MOST_THREADS = 256, SPINS = 20000 };
+enum { MOST_THREADS = 256, PAUSES = 16 };
+static const double SPIN_SECONDS = 250e-6;
+
+typedef struct {
+    fastnn_team *team;
+    int64_t thread;
+    thread_handle handle;
+} member;
 
 struct fastnn_team {
-    void (*work)(void *context, fastnn_team *team, int64_t thread);
+    fastnn_work work; /* NULL: the members go home */
     void *context;
+    int64_t size;
     mutex guard;
     condition changed;
-    shared size; /* 0 until all threads are there */
-    shared arrived, generation;
+    shared sleepers;
+    shared jobs; /* given out so far */
+    shared arrived, generation; /* at the barrier */
+    member members[MOST_THREADS];
 };
 
 #if defined(_WIN32)
@@ -85,39 +97,40 @@ static void sleep_unlocked(fastnn_team *team) { pthread_cond_wait(&team->changed
 static void wake_all(fastnn_team *team) { pthread_cond_broadcast(&team->changed); }
 #endif
 
-typedef struct {
-    fastnn_team *team;
-    int64_t thread;
-    thread_handle handle;
-} member;
+int64_t fastnn_team_size(const fastnn_team *team) { return team ? team->size : 1; }
 
-int64_t fastnn_team_size(const fastnn_team *team) { return shared_read(&((fastnn_team *)team)->size); }
-
-/* Spin, for the others come soon; then sleep, for they may need this very processor. */
+/* Wait until a value is no longer the old one: spin, for the others come soon; then sleep, for they may need this very
+ * processor. */
 static void wait_for(fastnn_team *team, shared *value, int64_t old) {
-    for (int spins = 0; spins < SPINS; spins++) {
-        if (shared_read(value) != old) return;
-        pause_briefly();
-    }
+    const double end = fastnn_seconds() + SPIN_SECONDS;
+    do {
+        for (int i = 0; i < PAUSES; i++) {
+            if (shared_read(value) != old) return;
+            pause_briefly();
+        }
+    } while (fastnn_seconds() < end);
     lock(team);
+    shared_add(&team->sleepers, 1);
     while (shared_read(value) == old) sleep_unlocked(team);
+    shared_add(&team->sleepers, -1);
     unlock(team);
 }
 
-/* Change a value that others may wait for. */
-static void change(fastnn_team *team, shared *value, int64_t n) {
+/* Change a value that others may wait for. Who is about to sleep has either been counted or sees the new value. */
+static void change(fastnn_team *team, shared *value) {
+    shared_add(value, 1);
+    if (shared_add(&team->sleepers, 0) == 0) return;
     lock(team);
-    shared_add(value, n);
     wake_all(team);
     unlock(team);
 }
 
 void fastnn_team_wait(fastnn_team *team) {
-    const int64_t size = fastnn_team_size(team), generation = shared_read(&team->generation);
-    if (size == 1) return;
-    if (shared_add(&team->arrived, 1) == size) {
-        shared_add(&team->arrived, -size);
-        change(team, &team->generation, 1);
+    if (fastnn_team_size(team) == 1) return;
+    const int64_t generation = shared_read(&team->generation);
+    if (shared_add(&team->arrived, 1) == team->size) {
+        shared_add(&team->arrived, -team->size);
+        change(team, &team->generation);
     } else {
         wait_for(team, &team->generation, generation);
     }
@@ -129,9 +142,13 @@ static DWORD WINAPI run_member(void *argument) {
 static void *run_member(void *argument) {
 #endif
     const member *m = argument;
-    wait_for(m->team, &m->team->size, 0);
-    m->team->work(m->team->context, m->team, m->thread);
-    return 0;
+    fastnn_team *team = m->team;
+    for (int64_t jobs = 0;; jobs++) {
+        wait_for(team, &team->jobs, jobs);
+        if (!team->work) return 0;
+        team->work(team->context, team, m->thread);
+        fastnn_team_wait(team);
+    }
 }
 
 static int start(member *m) {
@@ -152,17 +169,35 @@ static void join(member *m) {
 #endif
 }
 
-void fastnn_team_run(void (*work)(void *context, fastnn_team *team, int64_t thread), void *context, int64_t n_threads) {
-    fastnn_team team = {.work = work, .context = context};
-    member members[MOST_THREADS];
-    int64_t size = 1;
-    set_up(&team);
-    for (; size < n_threads && size < MOST_THREADS; size++) {
-        members[size] = (member){.team = &team, .thread = size};
-        if (!start(&members[size])) break;
+fastnn_team *fastnn_team_start(int64_t n_threads) {
+    fastnn_team *team = n_threads > 1 ? calloc(1, sizeof(fastnn_team)) : NULL;
+    if (!team) return NULL;
+    set_up(team);
+    for (team->size = 1; team->size < n_threads && team->size < MOST_THREADS; team->size++) {
+        member *const m = &team->members[team->size];
+        *m = (member){.team = team, .thread = team->size};
+        if (!start(m)) break;
     }
-    change(&team, &team.size, size);
-    work(context, &team, 0);
-    for (int64_t i = 1; i < size; i++) join(&members[i]);
-    tear_down(&team);
+    return team;
+}
+
+void fastnn_team_run(fastnn_team *team, fastnn_work work, void *context) {
+    if (fastnn_team_size(team) == 1) {
+        work(context, team, 0);
+        return;
+    }
+    team->work = work;
+    team->context = context;
+    change(team, &team->jobs);
+    work(context, team, 0);
+    fastnn_team_wait(team);
+}
+
+void fastnn_team_stop(fastnn_team *team) {
+    if (!team) return;
+    team->work = NULL;
+    change(team, &team->jobs);
+    for (int64_t i = 1; i < team->size; i++) join(&team->members[i]);
+    tear_down(team);
+    free(team);
 }

@@ -137,6 +137,7 @@ static void train(void *context, fastnn_team *team, int64_t thread) {
             t->first = i + 1;
             s->stops = !isfinite(s->objective) || fastnn_seconds() >= t->until;
         }
+        if (i + 1 == last) break; /* run() waits */
         fastnn_team_wait(team);
         if (s->stops) break;
     }
@@ -147,7 +148,7 @@ static void train(void *context, fastnn_team *team, int64_t thread) {
 
 void fastnn_train(fastnn_training *training) {
     step_state state = {.training = training};
-    fastnn_team_run(train, &state, training->n_threads);
+    fastnn_team_run(training->team, train, &state);
 }
 
 /* Lemire's method (2019): uniform below n, without bias. */
@@ -189,7 +190,7 @@ static void compute_gradient(void *context, fastnn_team *team, int64_t thread) {
 
 double fastnn_loss_and_gradient(fastnn_training *training) {
     step_state state = {.training = training, .weight = weight_sum(&training->data)};
-    fastnn_team_run(compute_gradient, &state, training->n_threads);
+    fastnn_team_run(training->team, compute_gradient, &state);
     return state.objective;
 }
 
@@ -223,7 +224,7 @@ int fastnn_predict(fastnn_prediction *p, double seconds) {
         for (int i = 0; i < FASTNN_LOSS_LANES; i++) p->losses[i] = 0;
     while (p->position < p->data.rows) {
         stretch s = {p, p->position, smaller(p->data.rows - p->position, stretch_rows(p->network))};
-        fastnn_team_run(predict_rows, &s, p->n_threads);
+        fastnn_team_run(p->team, predict_rows, &s);
         if (p->row_losses) add_losses(p->losses, p->row_losses, p->position, s.rows);
         p->position += s.rows;
         if (p->position < p->data.rows && fastnn_seconds() >= end) return 0;
