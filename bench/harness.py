@@ -11,6 +11,7 @@ import random
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from timeit import Timer
@@ -81,15 +82,16 @@ class Contender:
 
 @dataclass(frozen=True)
 class Settings:
-    """How long to measure: rounds, and the least seconds of one timed run."""
+    """How long to measure: rounds, the least seconds of one timed run, and how many threads each contender has."""
 
     rounds: int = 25
     seconds: float = 0.01
+    threads: int = 1
 
 
-def settings(options):
+def settings(options, threads=1):
     """Return the settings that the command line asks for."""
-    return Settings(rounds=3, seconds=0.001) if options.quick else Settings()
+    return Settings(rounds=3, seconds=0.001, threads=threads) if options.quick else Settings(threads=threads)
 
 
 class Measurement:
@@ -142,8 +144,19 @@ def measure(contenders, settings):
     for _ in range(settings.rounds):
         order.shuffle(runs)
         for contender, timer, repeats in runs:
+            if settings.threads > 1:
+                settle()
             measurement.seconds[contender.name].append(timer.timeit(repeats) / (repeats * contender.work))
     return measurement
+
+
+def settle():
+    """Wait, at most a second, until no thread of this process is busy: some pools spin for a while after their work."""
+    for _ in range(200):
+        busy = time.process_time()
+        time.sleep(0.005)
+        if time.process_time() - busy < 0.0005:
+            return
 
 
 def calibrate(timer, seconds):

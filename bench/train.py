@@ -43,7 +43,7 @@ def main(arguments=None):
     machine = harness.machine()
     if not machine["build_is_current"]:
         sys.exit("fastnn is not built from this tree as it is now; run: pip install -e .")
-    settings, progress = harness.settings(options), harness.Progress()
+    settings, progress = harness.settings(options, options.threads), harness.Progress()
     chosen = [workloads.WORKLOADS[name] for name in options.workload]
     results = {"machine": machine, "threads": options.threads}
     results["workloads"] = [measure_workload(workload, options.threads, settings, progress) for workload in chosen]

@@ -38,6 +38,7 @@ from fastnn._kernels cimport (
     fastnn_layer,
     fastnn_loss_and_gradient,
     fastnn_network,
+    fastnn_pace,
     fastnn_predict,
     fastnn_prediction,
     fastnn_row_scale,
@@ -188,6 +189,8 @@ cdef class Network:
     cdef void *first_parameter
     cdef object gradient, previous, description
     cdef Workspace workspace, scratch, row_losses, order
+    cdef fastnn_pace pace
+    cdef int64_t paced_rows, paced_threads
     cdef int bits
     cdef bint busy
     cdef unsigned long owner
@@ -336,7 +339,9 @@ cdef class Network:
         try:
             self.prepare(&f.training, rows, batch_size, n_threads)
             self.attach(&f.training, optimizer)
-            f.training.team = fastnn_team_start(n_threads)
+            f.team = fastnn_team_start(n_threads)
+            if self.paced_rows == batch_size and self.paced_threads == n_threads:
+                f.pace = self.pace
             if self.previous is None:
                 self.previous = np.empty_like(self.parameters)
             f.previous = <void *> <uintptr_t> address(self.previous)
@@ -370,7 +375,8 @@ cdef class Network:
             if state != FASTNN_NOT_FINITE:  # also after the last of these epochs: the caller may have more
                 state = INTERRUPTED
         finally:
-            fastnn_team_stop(f.training.team)
+            fastnn_team_stop(f.team)
+            self.pace, self.paced_rows, self.paced_threads = f.pace, batch_size, n_threads
             self.busy = False
         return f.epoch, REASONS[state]
 

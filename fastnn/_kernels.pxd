@@ -146,8 +146,13 @@ cdef extern from "fastnn.h" nogil:
 
     int FASTNN_RUNNING, FASTNN_FINISHED, FASTNN_STOPPED_EARLY, FASTNN_OUT_OF_TIME, FASTNN_NOT_FINITE
 
+    ctypedef struct fastnn_pace:
+        pass
+
     ctypedef struct fastnn_fit:
         fastnn_training training
+        fastnn_team *team
+        fastnn_pace pace
         fastnn_prediction validation
         fastnn_two_layer textbook
         int64_t n_epochs

@@ -218,6 +218,8 @@ int64_t fastnn_team_size(const fastnn_team *team);
 void fastnn_team_run(fastnn_team *team, fastnn_work work, void *context);
 /* Within the work: wait until all threads of the team have come here. */
 void fastnn_team_wait(fastnn_team *team);
+/* The counter's value, which grows by one: each thread that asks gets another. */
+int64_t fastnn_team_claim(int64_t *counter);
 
 /* A training in progress: the loops over the batches of one epoch. */
 typedef struct fastnn_training {
@@ -275,8 +277,18 @@ int fastnn_predict(fastnn_prediction *prediction, double seconds);
 /* The epochs of a fit. */
 enum { FASTNN_RUNNING, FASTNN_FINISHED, FASTNN_STOPPED_EARLY, FASTNN_OUT_OF_TIME, FASTNN_NOT_FINITE };
 
+/* Whether the team is faster than its first thread alone, as the steps themselves are measured to be: on a busy machine it may
+ * not be. The bits are the same. Zero at first; it may go on with the next fit of such steps. */
+typedef struct fastnn_pace {
+    double step_seconds[2]; /* alone, together: what a step took when it was last done so; 0: it never was */
+    double retry,
+        interval; /* when the slower way is tried again, on fastnn_seconds' clock, and how long after the last time */
+} fastnn_pace;
+
 typedef struct fastnn_fit {
     fastnn_training training;
+    fastnn_team *team; /* that training and validation may use */
+    fastnn_pace pace;
     fastnn_prediction validation; /* data.rows is 0: none */
     fastnn_two_layer textbook; /* the same training where two_layer_train can do it; else n_rows is 0 */
     int64_t n_epochs;

@@ -21,14 +21,51 @@ static void begin_epoch(fastnn_fit *f) {
     f->validation.position = 0;
 }
 
-/* As many steps as fit into the time, and at least one. */
+enum { ALONE, TOGETHER, TRIAL_STEPS = 4 };
+
+static int faster_way(const fastnn_pace *p) { return p->step_seconds[TOGETHER] < p->step_seconds[ALONE]; }
+
+/* Note what the steps took. The slower way is tried again at once after the first two trials, in which threads start and caches
+ * fill, then after many times what a trial takes, and ever later while none succeeds. */
+static void note_way(fastnn_pace *p, int way, int is_trial, double seconds, double steps) {
+    static const double RARELY = 32, LEAST = 0.02, MOST = 1;
+    const int first = p->step_seconds[ALONE] == 0;
+    p->step_seconds[way] = seconds / steps;
+    if (!is_trial || first) return;
+    p->interval = way == faster_way(p) ? LEAST : fmin(fmax(2 * p->interval, LEAST), MOST);
+    p->retry = fastnn_seconds() + fmax(p->interval, RARELY * seconds);
+}
+
+/* Steps from f->batch on until the time is up, and at least one: alone or together, as was faster, but at first and now and then
+ * a few the other way. A trial ends early where it takes much longer. */
+static void take_paced_steps(fastnn_fit *f, double until) {
+    fastnn_training *t = &f->training;
+    fastnn_pace *p = &f->pace;
+    const double begin = fastnn_seconds();
+    const int first = p->step_seconds[TOGETHER] == 0, second = !first && p->step_seconds[ALONE] == 0;
+    const int is_trial = first || second || begin >= p->retry;
+    const int way = first ? TOGETHER : second ? ALONE : faster_way(p) ^ is_trial;
+    t->team = way == TOGETHER ? f->team : NULL;
+    t->until = until;
+    if (is_trial) {
+        const int64_t steps = first ? 1 : TRIAL_STEPS;
+        if (t->last > t->first + steps) t->last = t->first + steps;
+        if (!first) t->until = fmin(until, begin + (double)steps * p->step_seconds[!way]);
+    }
+    fastnn_train(t);
+    note_way(p, way, is_trial, fastnn_seconds() - begin, (double)(t->first - f->batch));
+}
+
 static void take_steps(fastnn_fit *f, double until) {
     fastnn_training *t = &f->training;
     t->first = f->batch;
     t->last = batch_count(t);
     t->until = until;
-    fastnn_train(t);
-    f->batch = isfinite(t->loss) ? t->first : t->last;
+    if (f->team)
+        take_paced_steps(f, until);
+    else
+        fastnn_train(t);
+    f->batch = isfinite(t->loss) ? t->first : batch_count(t);
 }
 
 /* Whether the parameters are all finite: the squares of x - x are 0 or not a number. */
@@ -135,6 +172,7 @@ int fastnn_fit_for(fastnn_fit *f, double seconds) {
             if (left <= 0) break;
             continue;
         }
+        f->validation.team = f->training.team;
         if (f->validation.position < f->validation.data.rows && isfinite(f->training.loss) &&
             !fastnn_predict(&f->validation, left))
             break;

@@ -22,6 +22,8 @@ double fastnn_seconds(void) {
     return (double)ticks.QuadPart / (double)frequency.QuadPart;
 }
 
+int64_t fastnn_team_claim(int64_t *counter) { return InterlockedExchangeAdd64(counter, 1); }
+
 static int64_t shared_add(shared *value, int64_t n) { return InterlockedExchangeAdd64(value, n) + n; }
 static int64_t shared_read(shared *value) { return InterlockedExchangeAdd64(value, 0); }
 #else
@@ -39,6 +41,8 @@ double fastnn_seconds(void) {
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
+
+int64_t fastnn_team_claim(int64_t *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
 
 static int64_t shared_add(shared *value, int64_t n) { return atomic_fetch_add(value, n) + n; }
 static int64_t shared_read(shared *value) { return atomic_load_explicit(value, memory_order_acquire); }

@@ -194,22 +194,31 @@ double fastnn_loss_and_gradient(fastnn_training *training) {
     return state.objective;
 }
 
-/* The rows of one thread out of a stretch of FASTNN_PREDICTION_ROWS. */
+/* A stretch of rows, which the threads take piece by piece: one that comes late, or is held up, leaves more to the others. */
 typedef struct {
     fastnn_prediction *prediction;
-    int64_t first, rows;
+    int64_t first, rows, piece;
+    int64_t next; /* the first piece that nobody has */
 } stretch;
 
 static void predict_rows(void *context, fastnn_team *team, int64_t thread) {
-    const stretch *s = context;
+    stretch *s = context;
     const fastnn_prediction *p = s->prediction;
-    int64_t first, last;
-    share(s->rows, thread, fastnn_team_size(team), &first, &last);
-    if (first < last)
-        p->kernels->network_forward(p->network, p->parameters, &p->data, s->first + first, s->first + last,
-                                    p->output ? p->output + (s->first + first) * p->output_row_bytes : NULL,
-                                    p->row_losses ? p->row_losses + first : NULL,
-                                    p->scratch + thread * p->scratch_bytes);
+    (void)team;
+    for (int64_t first; (first = fastnn_team_claim(&s->next) * s->piece) < s->rows;) {
+        const int64_t from = s->first + first, to = s->first + smaller(s->rows, first + s->piece);
+        p->kernels->network_forward(
+            p->network, p->parameters, &p->data, from, to, p->output ? p->output + from * p->output_row_bytes : NULL,
+            p->row_losses ? p->row_losses + first : NULL, p->scratch + thread * p->scratch_bytes);
+    }
+}
+
+/* Some pieces for each thread, of whole panels, and not much smaller than the groups that go through the network together. */
+static int64_t piece_rows(int64_t rows, int64_t threads) {
+    enum { MOST = 256, PIECES = 4 };
+    if (threads == 1) return rows;
+    const int64_t even = (rows / (PIECES * threads) + FASTNN_ROWS_UNIT - 1) / FASTNN_ROWS_UNIT * FASTNN_ROWS_UNIT;
+    return even < FASTNN_ROWS_UNIT ? FASTNN_ROWS_UNIT : smaller(even, MOST);
 }
 
 /* How many rows go between two looks at the clock: some milliseconds' work. A multiple of the lanes of the losses' sum. */
@@ -223,7 +232,8 @@ int fastnn_predict(fastnn_prediction *p, double seconds) {
     if (p->position == 0)
         for (int i = 0; i < FASTNN_LOSS_LANES; i++) p->losses[i] = 0;
     while (p->position < p->data.rows) {
-        stretch s = {p, p->position, smaller(p->data.rows - p->position, stretch_rows(p->network))};
+        const int64_t rows = smaller(p->data.rows - p->position, stretch_rows(p->network));
+        stretch s = {p, p->position, rows, piece_rows(rows, fastnn_team_size(p->team)), 0};
         fastnn_team_run(p->team, predict_rows, &s);
         if (p->row_losses) add_losses(p->losses, p->row_losses, p->position, s.rows);
         p->position += s.rows;

@@ -308,11 +308,26 @@ static void network_backpropagate(const network *w, const void *parameters, cons
     }
 }
 
-/* Slice `slice` of `slices` of n, in whole units. */
-static void slice_of(int64_t n, int64_t unit, int64_t slice, int64_t slices, int64_t *first, int64_t *last) {
-    const int64_t units = (n + unit - 1) / unit;
-    *first = smaller(n, units * slice / slices * unit);
-    *last = smaller(n, units * (slice + 1) / slices * unit);
+/* Which rows of a layer's weights, the biases' row included, are in slice `slice` of `slices`. A slice is a stretch of the
+ * parameters that costs as much as the others: of the rows of all layers, one after the other, each weighted with its vectors.
+ * It begins between two tiles of a layer that has many. */
+static void slice_rows(const network *w, int64_t l, int64_t slice, int64_t slices, int64_t *first, int64_t *last) {
+    enum { MANY_TILES = 8 };
+    int64_t cost = 0, before = 0;
+    for (int64_t i = 0; i < w->n_layers; i++) {
+        const layer *of = w->layers + i;
+        if (i == l) before = cost;
+        cost += (of->n_inputs + of->bias) * rounded_up(of->n_outputs, VLEN);
+    }
+    const layer *of = w->layers + l;
+    const int64_t rows = of->n_inputs + of->bias, unit = rows < MANY_TILES * TILE_ROWS ? 1 : TILE_ROWS;
+    int64_t ends[2];
+    for (int i = 0; i < 2; i++) {
+        const int64_t to = cost * (slice + i) / slices - before, each = rounded_up(of->n_outputs, VLEN) * unit;
+        ends[i] = to <= 0 ? 0 : smaller(rows, (to + each / 2) / each * unit);
+    }
+    *first = ends[0];
+    *last = slice == slices - 1 ? rows : ends[1];
 }
 
 /* The gradient of a layer of one output, from the transposed deltas. */
@@ -333,7 +348,7 @@ static void network_gradient(const network *w, void *gradient, int64_t block_row
         const real *inputs = activations(w, l, workspace, r);
         const matrix deltas = {transposed_deltas(w, l, workspace, r), TILE_COLUMNS, 1, 0, 0};
         int64_t i, end;
-        slice_of(of->n_inputs + of->bias, TILE_ROWS, slice, slices, &i, &end);
+        slice_rows(w, l, slice, slices, &i, &end);
         if (i < end && n == 1)
             column_gradient((real *)gradient + of->weights + i, inputs + i * r.lanes, jump + r.lanes, deltas.at,
                             accumulate, end - i, r);
@@ -349,7 +364,7 @@ static void network_update(const network *w, const fastnn_update *u, int64_t sli
     for (int64_t l = 0; slices > 1 && l < w->n_layers; l++) {
         const layer *of = w->layers + l;
         int64_t first, last;
-        slice_of(of->n_inputs + of->bias, TILE_ROWS, slice, slices, &first, &last);
+        slice_rows(w, l, slice, slices, &first, &last);
         update_parameters(u, of->weights + first * of->n_outputs, of->weights + last * of->n_outputs);
     }
     if (slices == 1) update_parameters(u, 0, w->n_parameters);
