@@ -63,6 +63,8 @@ class MLP:
     seed : int, optional
         Of the generator, NumPy's PCG64, that draws the initial weights, shuffles the rows and drops outputs; at least
         0. By default the operating system chooses. The same seed and the same calls give the same bits.
+    convention : {"fastnn", "scikit-learn"}
+        What the terms of the objective are multiplied by, see the notes.
 
     Raises
     ------
@@ -101,6 +103,11 @@ class MLP:
     becomes ``sum(w * l)``. Where a function has a kink its derivative is taken from the left for relu and leaky_relu,
     and is 0 for mae, huber and quantile at e = 0.
 
+    With the convention "scikit-learn" the objective is that of `sklearn.neural_network`: mse is half the above;
+    poisson is the sum over outputs of ``p - y + y * log(y / p)``, half the deviance; the penalty is divided by the
+    number of the batch's rows, or the sum of their weights; and for the other losses that are means over outputs the
+    gradient, and so all training, is that of the sum over outputs.
+
     The initial weights are uniform in +-limit, with He et al.'s (2015) limit ``sqrt(6 / n_in)`` for relu, leaky_relu,
     elu, softplus, gelu, silu and sin, and Glorot and Bengio's (2010) ``sqrt(6 / (n_in + n_out))`` for the others; the
     biases are 0.
@@ -133,6 +140,7 @@ class MLP:
         dropout: float = 0.0,
         dtype: DTypeLike = "float32",
         seed: int | None = None,
+        convention: str = "fastnn",
     ) -> None:
         self._bias = checks.boolean(bias, "bias")
         self._layer_sizes = checks.layer_sizes(layer_sizes, bias=self._bias)
@@ -142,6 +150,9 @@ class MLP:
         self._l2 = checks.number(l2, "l2", minimum=0)
         self._dropout = checks.number(dropout, "dropout", minimum=0, below=1)
         self._dtype = checks.floating_dtype(dtype)
+        if not isinstance(convention, str) or convention not in _engine.CONVENTIONS:
+            raise ValueError(f"convention must be 'fastnn' or 'scikit-learn'; got {convention!r}")
+        self._convention = convention
         seed = None if seed is None else checks.integer(seed, "seed", minimum=0)
         self._generator = np.random.Generator(np.random.PCG64(seed))
         self._descent: Descent | None = None
@@ -154,6 +165,7 @@ class MLP:
             self._l2,
             self._dropout,
             self._dtype,
+            convention,
         )
         self._initialize()
 
@@ -193,6 +205,11 @@ class MLP:
     def dropout(self) -> float:
         """Probability with which an output of a hidden layer is dropped in training."""
         return self._dropout
+
+    @property
+    def convention(self) -> str:
+        """What the terms of the objective are multiplied by: "fastnn" or "scikit-learn"."""
+        return self._convention
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -614,6 +631,12 @@ class MLP:
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"cannot load {os.fspath(path)}: it does not describe a network ({error!r})") from None
 
+    def _in_float64(self) -> "MLP":
+        """Return a copy of the network, without its optimizer, that computes in float64."""
+        header, arrays = self._state()
+        header |= {"dtype": "float64", "optimizer": None}
+        return self._from_state(header, {"parameters": arrays["parameters"].astype(np.float64)})
+
     def _inputs(self, x: ArrayLike) -> Rows:
         return data.inputs(x, "X", self._layer_sizes[0], self._dtype)
 
@@ -665,6 +688,7 @@ class MLP:
             "l2": self._l2,
             "dropout": self._dropout,
             "dtype": self._dtype.name,
+            "convention": self._convention,
             "generator": self._generator.bit_generator.state,
             "optimizer": None,
         }
@@ -690,6 +714,7 @@ class MLP:
             dropout=header["dropout"],
             dtype=header["dtype"],
             seed=0,
+            convention=header.get("convention", "fastnn"),
         )
         net._generator.bit_generator.state = header["generator"]
         restore(net._engine.parameters, arrays["parameters"], "parameters")
