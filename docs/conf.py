@@ -1,4 +1,4 @@
-"""Sphinx's configuration. fastnn must be installed, or built in place and on the path, for its docstrings are read."""
+"""Sphinx's configuration. fastnn must be importable, for its docstrings are read."""
 
 import fastnn
 
@@ -11,12 +11,11 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "nu
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 
-default_role = "py:obj"  # `fit` in a docstring is a link where there is such a name, and code where not
+default_role = "py:obj"  # a link where there is such a name, and code where not
 autodoc_typehints = "none"  # the docstrings say them, with shapes and units
 autodoc_member_order = "bysource"
 autosummary_generate = False
 numpydoc_show_class_members = False  # autodoc lists them
-numpydoc_xref_param_type = False
 
 html_theme = "furo"
 html_title = f"fastnn {release}"

@@ -1,4 +1,4 @@
-"""The book's four rows, learned by a perceptron, by the book's two layers and by three: a picture of the losses."""
+"""The book's four rows, learned by networks of one, two and three layers."""
 
 import argparse
 
@@ -13,17 +13,24 @@ ITERATIONS = 1500
 
 
 def losses_of(sizes):
-    """Train a network of sigmoids without biases as the book does, and return its loss in each iteration."""
+    """Train a network of sigmoids as the book does and return its losses."""
     net = fastnn.MLP(
-        sizes, activation="sigmoid", output_activation="sigmoid", loss="sse", bias=False, dtype="float64", seed=0
+        sizes,
+        activation="sigmoid",
+        output_activation="sigmoid",
+        loss="sse",
+        bias=False,
+        dtype="float64",
+        seed=0,
     )
-    return net.fit(X, Y, epochs=ITERATIONS, batch_size=None, optimizer=fastnn.SGD(1.0)).loss
+    step = fastnn.SGD(1.0)
+    return net.fit(X, Y, epochs=ITERATIONS, batch_size=None, optimizer=step).loss
 
 
 def main(arguments=None):
     """Train the three networks, print where they end and draw how they got there."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", default="book.png", metavar="FILE", help="the picture; default: book.png")
+    parser.add_argument("--output", default="book.png", help="the picture's file")
     output = parser.parse_args(arguments).output
 
     np.random.seed(0)  # noqa: NPY002 - the book's generator
@@ -33,7 +40,7 @@ def main(arguments=None):
         "three layers, 3-4-4-1": losses_of([3, 4, 4, 1]),
     }
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.add_subplot(xlabel="iteration", ylabel="loss (sum of squared errors)")
+    axes = figure.add_subplot(xlabel="iteration", ylabel="loss: sum of squared errors")
     for name, loss in losses.items():
         print(f"{name}: the loss falls from {loss[0]:.3f} to {loss[-1]:.4f}")
         axes.plot(loss, label=name)

@@ -1,4 +1,4 @@
-"""Tell malignant tumours from benign ones: 569 biopsies with 30 measures each, which come with scikit-learn."""
+"""Tell malignant tumours from benign ones: 569 biopsies, 30 measures each."""
 
 import argparse
 
@@ -13,31 +13,31 @@ import fastnn
 
 
 def main(arguments=None):
-    """Predict each row by a network that did not see it, print how well, and draw what can be chosen from."""
+    """Predict each row by a network that did not see it, print and draw how well."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", default="breast_cancer.png", metavar="FILE", help="default: breast_cancer.png")
+    parser.add_argument("--output", default="cancer.png", help="the picture's file")
     output = parser.parse_args(arguments).output
 
     data = load_breast_cancer()
     x, malignant = data.data, data.target == 0
     probability = np.empty(len(x))
-    networks = []
-    for training, test in StratifiedKFold(5, shuffle=True, random_state=0).split(x, malignant):
+    sizes = np.empty(x.shape)  # of the derivatives of the probability
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    for training, test in folds.split(x, malignant):
         scaler = StandardScaler().fit(x[training])  # of the training rows alone
-        net = fastnn.MLP([30, 16, 1], activation="tanh", loss="binary_cross_entropy", l2=0.01, seed=0)
+        net = fastnn.MLP(
+            [30, 16, 1], activation="tanh", loss="binary_cross_entropy", l2=0.01, seed=0
+        )
         net.fit(scaler.transform(x[training]), malignant[training], epochs=100)
-        probability[test] = net.predict(scaler.transform(x[test]))[:, 0]
-        networks.append((net, scaler))
+        rows = scaler.transform(x[test])
+        probability[test] = net.predict(rows)[:, 0]
+        sizes[test] = np.abs(net.jacobian(rows)[:, 0])
 
     accuracy = np.mean((probability > 0.5) == malignant)
-    print(f"accuracy {accuracy:.1%}, area under the ROC curve {roc_auc_score(malignant, probability):.4f}")
-    draw(malignant, probability, importances(networks, x), data.feature_names).savefig(output, dpi=100)
-    return accuracy
-
-
-def importances(networks, x):
-    """Return how much a step of one standard deviation in each measure moves the probability, on average."""
-    return np.mean([np.abs(net.jacobian(scaler.transform(x))[:, 0]).mean(axis=0) for net, scaler in networks], axis=0)
+    area = roc_auc_score(malignant, probability)
+    print(f"accuracy {accuracy:.1%}, area under the ROC curve {area:.4f}")
+    figure = draw(malignant, probability, sizes.mean(axis=0), data.feature_names)
+    figure.savefig(output, dpi=100)
 
 
 def draw(malignant, probability, importance, names):
@@ -46,7 +46,8 @@ def draw(malignant, probability, importance, names):
     left, right = figure.subplots(1, 2)
     false_alarms, found, _ = roc_curve(malignant, probability)
     left.plot(false_alarms, found)
-    left.set(xlabel="benign tumours taken for malignant", ylabel="malignant tumours found", xlim=(-0.01, 0.3))
+    left.set(xlabel="benign tumours taken for malignant", xlim=(-0.01, 0.3))
+    left.set_ylabel("malignant tumours found")
     left.grid(alpha=0.3)
     most = np.argsort(importance)[-8:]
     right.barh(names[most], importance[most])

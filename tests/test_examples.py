@@ -48,7 +48,7 @@ def test_book(run_example):
 
 def test_digits(run_example):
     printed = run_example("digits", ["sklearn"])
-    assert float(re.search(r"trained on: (\d+\.\d+)%", printed)[1]) >= 97
+    assert float(re.search(r"kept back: (\d+\.\d+)%", printed)[1]) >= 97
 
 
 def test_breast_cancer(run_example):
