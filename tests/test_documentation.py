@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,15 @@ import pytest
 import fastnn
 
 README = Path(__file__).parents[1] / "README.md"
-EXTRAS = {".plot(": "matplotlib", "import matplotlib": "matplotlib", "import tqdm": "tqdm"}  # by what gives them away
+EXTRAS = {  # by what gives them away
+    ".plot(": "matplotlib",
+    "import matplotlib": "matplotlib",
+    "import tqdm": "tqdm",
+    "torch": "torch",
+    "to_onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "sklearn": "sklearn",
+}
 
 TEXT = README.read_text(encoding="utf-8") if README.exists() else ""
 BLOCKS = [
@@ -25,21 +34,28 @@ def test_the_readme_has_code():
     assert BLOCKS
 
 
+def import_what_is_needed(code):
+    """Import the extras that some code uses, or skip the test."""
+    for trace, module in EXTRAS.items():
+        if trace in code:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                pytest.importorskip(module, reason=f"this code needs {module}")
+            if module == "matplotlib":
+                importlib.import_module(module).use("agg")
+
+
 @pytest.mark.parametrize("code", BLOCKS)
 def test_readme(code, tmp_path, monkeypatch):
     """Each block by itself, as one who pastes it would run it, in an empty folder."""
-    for trace, module in EXTRAS.items():
-        if trace in code:
-            pytest.importorskip(module, reason=f"this block needs {module}")
-            if module == "matplotlib":
-                importlib.import_module(module).use("agg")
+    import_what_is_needed(code)
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
 
 
 def examples():
     """Every docstring with examples, of the public names and of all modules that they may come from."""
-    modules = [name for _, name, _ in pkgutil.iter_modules(fastnn.__path__, "fastnn.") if name != "fastnn.__main__"]
+    modules = [name for _, name, _ in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if name != "fastnn.__main__"]
     finder = doctest.DocTestFinder(exclude_empty=True)
     found = [test for name in ["fastnn", *modules] for test in finder.find(importlib.import_module(name))]
     return sorted((test for test in found if test.examples), key=lambda test: test.name)
@@ -48,13 +64,14 @@ def examples():
 EXAMPLES = examples()
 
 
-@pytest.mark.parametrize("name", ["MLP", "MLP.loss_and_gradient", "NeuralNetwork", "WarmUp"])
+@pytest.mark.parametrize("name", ["MLP", "MLP.loss_and_gradient", "NeuralNetwork", "WarmUp", "from_torch"])
 def test_the_search_finds_what_there_is(name):
     assert any(test.name.endswith("." + name) for test in EXAMPLES)
 
 
 @pytest.mark.parametrize("example", [pytest.param(test, id=test.name) for test in EXAMPLES])
 def test_docstring(example, tmp_path, monkeypatch):
+    import_what_is_needed("".join(each.source for each in example.examples))
     monkeypatch.chdir(tmp_path)
     report = []
     doctest.DocTestRunner().run(example, out=report.append)
