@@ -677,6 +677,47 @@ class MLP:
         self._engine.check_idle()
         return to_torch(self, logits)
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as an ONNX model, which ONNX Runtime and others run without Python or fastnn.
+
+        The model has one input "X", shape (n, d), and one output "output", shape (n, k), both of the network's dtype,
+        for any number n of rows. It computes what `predict` does, the output activation included, within rounding. It
+        is of opset 13, which runtimes read since the end of 2020. In float64 it needs no operator that ONNX Runtime
+        lacks there: gelu is written with 23 sines for each unit, so it takes its time.
+
+        A file that is there already is replaced in one step, when the new one is complete.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file's name, taken as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If path does not name a file, or the parameters are more than the 2 GiB that an ONNX file may have.
+        ImportError
+            Without the package onnx.
+        OSError
+            If the file cannot be written; then nothing has changed.
+        RuntimeError
+            If another thread is training the network.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn, onnxruntime
+        >>> net = fastnn.MLP([4, 16, 3], loss="cross_entropy", seed=0)
+        >>> net.to_onnx("net.onnx")
+        >>> session = onnxruntime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
+        >>> (outputs,) = session.run(None, {"X": np.ones((2, 4), "float32")})
+        >>> outputs.shape
+        (2, 3)
+        """
+        from fastnn.interchange.onnx import write_network
+
+        self._engine.check_idle()
+        write_network(self, path)
+
     def _in_float64(self) -> "MLP":
         """Return a copy of the network, without its optimizer, that computes in float64."""
         header, arrays = self._state()
