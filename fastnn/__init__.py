@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastnn.config import show_config
     from fastnn.early_stopping import EarlyStopping
     from fastnn.history import History
+    from fastnn.interchange.torch import from_torch
     from fastnn.losses import Huber, Quantile
     from fastnn.mlp import MLP
     from fastnn.optimizers import SGD, Adam, AdamW, RMSProp
@@ -55,6 +56,7 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() sorts
     "StepDecay",
     "WarmUp",
     "available_isas",
+    "from_torch",
     "isa",
     "matmul",
     "show_config",
@@ -69,6 +71,7 @@ _LAZY = {
     "config": ("show_config",),
     "early_stopping": ("EarlyStopping",),
     "history": ("History",),
+    "interchange.torch": ("from_torch",),
     "losses": ("Huber", "Quantile"),
     "mlp": ("MLP",),
     "optimizers": ("SGD", "RMSProp", "Adam", "AdamW"),

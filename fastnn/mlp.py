@@ -5,7 +5,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -21,6 +21,9 @@ from fastnn.parameters import LayerArrays, overwrite, restore
 from fastnn.progress import check_verbose
 from fastnn.threads import thread_count
 from fastnn.training import Training
+
+if TYPE_CHECKING:
+    import torch
 
 SHARED_ROWS = 64  # in a batch: fewer are one thread's
 HE = ("relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "sin")  # the others take Glorot's limits
@@ -630,6 +633,90 @@ class MLP:
             return cls._from_state(header, arrays)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"cannot load {os.fspath(path)}: it does not describe a network ({error!r})") from None
+
+    def to_torch(self, *, logits: bool = False) -> "torch.nn.Sequential":
+        """Make a PyTorch network of this one, with its parameters, copied, and its dtype.
+
+        It has Linear modules, the activations and, if there is dropout, Dropout after each hidden layer, and it is in
+        evaluation mode: call its ``train()`` before training it. PyTorch has no modules for sin and exp, so these are
+        fastnn.interchange.torch.Sin and Exp.
+
+        Parameters
+        ----------
+        logits : bool, default False
+            Leave off the softmax, sigmoid or exp that belongs to cross_entropy, binary_cross_entropy or poisson:
+            PyTorch's CrossEntropyLoss, BCEWithLogitsLoss and PoissonNLLLoss take what comes before it.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            Its outputs are those of `predict` within rounding; `from_torch` makes an MLP of it.
+
+        Raises
+        ------
+        ValueError
+            If logits is True with another loss.
+        ImportError
+            Without PyTorch.
+        RuntimeError
+            If another thread is training the network.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.MLP([4, 16, 3], loss="cross_entropy", seed=0)
+        >>> net.to_torch(logits=True)
+        Sequential(
+          (0): Linear(in_features=4, out_features=16, bias=True)
+          (1): ReLU()
+          (2): Linear(in_features=16, out_features=3, bias=True)
+        )
+        """
+        from fastnn.interchange.torch import to_torch
+
+        self._engine.check_idle()
+        return to_torch(self, logits)
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as an ONNX model, which ONNX Runtime and others run without Python or fastnn.
+
+        The model has one input "X", shape (n, d), and one output "output", shape (n, k), both of the network's dtype,
+        for any number n of rows. It computes what `predict` does, the output activation included, within rounding. It
+        is of opset 13, which runtimes read since the end of 2020. In float64 it needs no operator that ONNX Runtime
+        lacks there: gelu is written with 23 sines for each unit, so it takes its time.
+
+        A file that is there already is replaced in one step, when the new one is complete.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file's name, taken as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If path does not name a file, or the parameters are more than the 2 GiB that an ONNX file may have.
+        ImportError
+            Without the package onnx.
+        OSError
+            If the file cannot be written; then nothing has changed.
+        RuntimeError
+            If another thread is training the network.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn, onnxruntime
+        >>> net = fastnn.MLP([4, 16, 3], loss="cross_entropy", seed=0)
+        >>> net.to_onnx("net.onnx")
+        >>> session = onnxruntime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
+        >>> (outputs,) = session.run(None, {"X": np.ones((2, 4), "float32")})
+        >>> outputs.shape
+        (2, 3)
+        """
+        from fastnn.interchange.onnx import write_network
+
+        self._engine.check_idle()
+        write_network(self, path)
 
     def _in_float64(self) -> "MLP":
         """Return a copy of the network, without its optimizer, that computes in float64."""

@@ -4,6 +4,7 @@ import contextlib
 import doctest
 import importlib
 import io
+import itertools
 import pkgutil
 import re
 import warnings
@@ -16,14 +17,18 @@ import fastnn
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-EXTRAS = (  # what a block needs, by what gives it away
-    (re.compile(r"\.plot\(|matplotlib"), "matplotlib"),
-    (re.compile(r"\b(?:from|import) (pandas|polars|sklearn|scipy|torch|tqdm)\b"), None),
-    (re.compile(r"MLPClassifier|MLPRegressor|(?:from|to)_sklearn"), "sklearn"),
-    (re.compile(r"(?:from|to)_torch"), "torch"),
-    (re.compile(r"to_onnx"), "onnx"),
-    (re.compile(r"onnxruntime"), "onnxruntime"),
-)
+EXTRAS = {  # by what gives them away
+    ".plot(": "matplotlib",
+    "import matplotlib": "matplotlib",
+    "import tqdm": "tqdm",
+    "import pandas": "pandas",
+    "torch": "torch",
+    "to_onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "sklearn": "sklearn",
+    "MLPClassifier": "sklearn",
+    "MLPRegressor": "sklearn",
+}
 
 in_a_source_tree = pytest.mark.skipif(
     not PAGES, reason="the tests are not in a source tree, so there is no documentation beside them"
@@ -37,16 +42,20 @@ def blocks(path):
         yield text[: match.start(1)].count("\n") + 1, match[1], match[2]
 
 
+def import_what_is_needed(code):
+    """Import the extras that some code uses, or skip the test."""
+    for trace, module in EXTRAS.items():
+        if trace in code:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                pytest.importorskip(module, reason=f"this code needs {module}")
+            if module == "matplotlib":
+                importlib.import_module(module).use("agg")
+
+
 def run_block(path, line, code, shown, namespace):
     """Run a block as one who pastes it would, and compare what it prints with what the page shows, if it does."""
-    for trace, module in EXTRAS:
-        for found in trace.finditer(code):
-            name = module or found[1]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what a library warns of when it is imported is not ours
-                pytest.importorskip(name, reason=f"the block at line {line} needs {name}")
-            if name == "matplotlib":
-                importlib.import_module(name).use("agg")
+    import_what_is_needed(code)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile("\n" * (line - 1) + code, path.name, "exec"), namespace)
@@ -82,12 +91,12 @@ def test_page(page, tmp_path, monkeypatch):
 def test_every_public_name_has_a_place_in_the_reference():
     reference = "".join(path.read_text(encoding="utf-8") for path in PAGES if path.parent.name == "api")
     documented = re.findall(r"^\.\. auto(?:class|function):: (\w+)$", reference, re.MULTILINE)
-    assert sorted(documented) == sorted(fastnn.__all__)
+    assert sorted(documented) == sorted({*fastnn.__all__, *itertools.chain(*fastnn._LAZY.values())})
 
 
 def examples():
     """Every docstring with examples, of the public names and of all modules that they may come from."""
-    modules = [name for _, name, _ in pkgutil.iter_modules(fastnn.__path__, "fastnn.") if name != "fastnn.__main__"]
+    modules = [name for _, name, _ in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if name != "fastnn.__main__"]
     finder = doctest.DocTestFinder(exclude_empty=True)
     found = [test for name in ["fastnn", *modules] for test in finder.find(importlib.import_module(name))]
     return sorted((test for test in found if test.examples), key=lambda test: test.name)
@@ -96,13 +105,14 @@ def examples():
 EXAMPLES = examples()
 
 
-@pytest.mark.parametrize("name", ["MLP", "MLP.loss_and_gradient", "NeuralNetwork", "WarmUp"])
+@pytest.mark.parametrize("name", ["MLP", "MLP.loss_and_gradient", "NeuralNetwork", "WarmUp", "from_torch"])
 def test_the_search_finds_what_there_is(name):
     assert any(test.name.endswith("." + name) for test in EXAMPLES)
 
 
 @pytest.mark.parametrize("example", [pytest.param(test, id=test.name) for test in EXAMPLES])
 def test_docstring(example, tmp_path, monkeypatch):
+    import_what_is_needed("".join(each.source for each in example.examples))
     monkeypatch.chdir(tmp_path)
     report = []
     doctest.DocTestRunner().run(example, out=report.append)
