@@ -18,12 +18,15 @@ except ModuleNotFoundError as _error:
 from fastnn.network import NeuralNetwork
 
 if TYPE_CHECKING:
+    from fastnn.classifier import MLPClassifier as MLPClassifier
     from fastnn.config import show_config
     from fastnn.early_stopping import EarlyStopping
     from fastnn.history import History
+    from fastnn.interchange.torch import from_torch
     from fastnn.losses import Huber, Quantile
     from fastnn.mlp import MLP
     from fastnn.optimizers import SGD, Adam, AdamW, RMSProp
+    from fastnn.regressor import MLPRegressor as MLPRegressor
     from fastnn.schedules import (
         Constant,
         CosineDecay,
@@ -53,6 +56,7 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() sorts
     "StepDecay",
     "WarmUp",
     "available_isas",
+    "from_torch",
     "isa",
     "matmul",
     "show_config",
@@ -63,12 +67,15 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() sorts
 
 # What a program need not have at once, by the module that has it.
 _LAZY = {
+    "classifier": ("MLPClassifier",),
     "config": ("show_config",),
     "early_stopping": ("EarlyStopping",),
     "history": ("History",),
+    "interchange.torch": ("from_torch",),
     "losses": ("Huber", "Quantile"),
     "mlp": ("MLP",),
     "optimizers": ("SGD", "RMSProp", "Adam", "AdamW"),
+    "regressor": ("MLPRegressor",),
     "schedules": (
         "Constant",
         "StepDecay",
@@ -81,15 +88,25 @@ _LAZY = {
 }
 
 
+# What those need of which not everyone has: the module by whose absence it is noticed, its distribution, and our extra.
+_EXTRAS = {"classifier": ("sklearn", "scikit-learn", "sklearn"), "regressor": ("sklearn", "scikit-learn", "sklearn")}
+
+
 def __getattr__(name: str) -> object:
     """Import what is seldom used on first use (PEP 562)."""
     for module, names in _LAZY.items():
         if name in names:
-            value = getattr(importlib.import_module(f"fastnn.{module}"), name)
+            try:
+                value = getattr(importlib.import_module(f"fastnn.{module}"), name)
+            except ModuleNotFoundError as error:
+                needed, distribution, extra = _EXTRAS.get(module, ("", "", ""))
+                if error.name != needed:
+                    raise
+                raise ImportError(f'fastnn.{name} needs {distribution}: pip install "fastnn-cpu[{extra}]"') from None
             globals()[name] = value
             return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *(name for names in _LAZY.values() for name in names)})

@@ -9,6 +9,7 @@ from fastnn.interrupts import HeldInterrupts
 ACTIVATIONS: tuple[str, ...]
 LOSSES: tuple[str, ...]
 ELEMENT_TYPES: tuple[str, ...]
+CONVENTIONS: dict[str, int]
 OPTIMIZERS: dict[str, int]
 REASONS: dict[int, str]
 
@@ -19,6 +20,7 @@ class Rows:
         x: NDArray[Any],
         y: NDArray[Any] | None = None,
         weights: NDArray[np.float64] | None = None,
+        weight_unit: float = 1,
         labels: bool = False,
     ) -> None: ...
     @property
@@ -42,6 +44,8 @@ class Optimizer:
         epsilon: float = 0,
         weight_decay: float = 0,
         clip_norm: float = 0,
+        rate_in_velocity: bool = False,
+        epsilon_hat: bool = False,
     ) -> None: ...
     @property
     def kind(self) -> str: ...
@@ -52,6 +56,8 @@ class Optimizer:
 
 @disjoint_base
 class Watch:
+    bad_epochs: int
+    lowest_loss: float
     def __init__(
         self,
         rows: Rows | None = None,
@@ -60,6 +66,7 @@ class Watch:
         on_validation: bool = True,
         patience: int = 0,
         min_delta: float = 0,
+        against_lowest: bool = False,
         kept: NDArray[Any] | None = None,
     ) -> None: ...
     @property
@@ -81,6 +88,7 @@ class Network:
         l2: float,
         dropout: float,
         dtype: np.dtype[Any],
+        convention: str = "fastnn",
     ) -> Self: ...
     @property
     def parameters(self) -> NDArray[Any]: ...
@@ -109,6 +117,7 @@ class Network:
         losses: NDArray[np.float64],
         validation_losses: NDArray[np.float64],
         seconds: NDArray[np.float64],
+        order: NDArray[np.int64] | None = None,
     ) -> tuple[int, str]: ...
     def predict(self, rows: Rows, out: NDArray[Any], n_threads: int) -> None: ...
     def loss(self, rows: Rows, n_threads: int) -> float: ...

@@ -13,12 +13,14 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastnn._kernels cimport (
     FASTNN_ADAM,
+    FASTNN_CONVENTION_OWN,
+    FASTNN_CONVENTION_SCIKIT_LEARN,
     FASTNN_FINISHED,
     FASTNN_MOMENTUM,
     FASTNN_NESTEROV,
@@ -50,7 +52,9 @@ from fastnn._kernels cimport (
     two_layer_of,
 )
 
-LOSSES = ("sse", "mse", "mae", "huber", "quantile", "poisson", "binary_cross_entropy", "cross_entropy")
+LOSSES = ("sse", "mse", "mae", "huber", "quantile", "poisson", "binary_cross_entropy", "cross_entropy",
+          "poisson_deviance")
+CONVENTIONS = {"fastnn": FASTNN_CONVENTION_OWN, "scikit-learn": FASTNN_CONVENTION_SCIKIT_LEARN}
 ELEMENT_TYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 OPTIMIZERS = {"sgd": FASTNN_SGD, "momentum": FASTNN_MOMENTUM, "nesterov": FASTNN_NESTEROV, "rmsprop": FASTNN_RMSPROP,
               "adam": FASTNN_ADAM}
@@ -101,6 +105,7 @@ cdef extern from *:
     ctypedef struct fastnn_bit_generator:
         void *state
         uint64_t (*next_uint64)(void *state) noexcept nogil
+        uint32_t (*next_uint32)(void *state) noexcept nogil
 
 
 cdef int64_t address(object array) except? -1:
@@ -119,12 +124,15 @@ cdef fastnn_table_view view_of(object array) except *:
 
 
 cdef class Rows:
-    """Inputs x (n, d) and, if any, targets y (n, k), or class numbers (n, 1), and weights (n, 1) of float64."""
+    """Inputs x (n, d) and, if any, targets y (n, k), or class numbers (n, 1), and weights (n, 1) of float64.
+
+    `weight_unit` is the power of two that the weights were multiplied by.
+    """
 
     cdef readonly object x, y, weights
     cdef fastnn_batch batch
 
-    def __init__(self, x, y=None, weights=None, bint labels=False):
+    def __init__(self, x, y=None, weights=None, double weight_unit=1, bint labels=False):
         self.x, self.y, self.weights = x, y, weights
         self.batch.rows = x.shape[0]
         self.batch.x = view_of(x)
@@ -133,7 +141,7 @@ cdef class Rows:
         if weights is not None:
             self.batch.weights = view_of(weights)
         self.batch.labels, self.batch.drops = labels, False
-        self.batch.scale = 1
+        self.batch.scale, self.batch.weight_unit = 1, weight_unit
 
 
 cdef class Optimizer:
@@ -142,35 +150,54 @@ cdef class Optimizer:
     cdef readonly str kind
     cdef readonly object first, second
     cdef double beta_1, beta_2, epsilon, weight_decay, clip_norm
+    cdef bint rate_in_velocity, epsilon_hat
     cdef public double beta_1_power, beta_2_power
 
     def __init__(self, str kind, object parameters, *, double beta_1=0, double beta_2=0, double epsilon=0,
-                 double weight_decay=0, double clip_norm=0):
+                 double weight_decay=0, double clip_norm=0, bint rate_in_velocity=False, bint epsilon_hat=False):
         self.kind = kind
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.weight_decay, self.clip_norm = weight_decay, clip_norm
+        self.rate_in_velocity, self.epsilon_hat = rate_in_velocity, epsilon_hat
         self.beta_1_power = self.beta_2_power = 1
         self.first = np.zeros_like(parameters) if kind in ("momentum", "nesterov", "adam") else None
         self.second = np.zeros_like(parameters) if kind in ("rmsprop", "adam") else None
+
+    def __reduce__(self):
+        constants = {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon,
+                     "weight_decay": self.weight_decay, "clip_norm": self.clip_norm,
+                     "rate_in_velocity": self.rate_in_velocity, "epsilon_hat": self.epsilon_hat}
+        return restored_optimizer, (self.kind, constants, self.first, self.second, self.beta_1_power, self.beta_2_power)
+
+
+def restored_optimizer(kind, constants, first, second, beta_1_power, beta_2_power):
+    """The optimizer that was pickled."""
+    cdef Optimizer optimizer = Optimizer(kind, np.empty(0), **constants)
+    optimizer.first, optimizer.second = first, second
+    optimizer.beta_1_power, optimizer.beta_2_power = beta_1_power, beta_2_power
+    return optimizer
 
 
 cdef class Watch:
     """What a fit looks at after each epoch: the loss of other rows, if any, and whether to stop.
 
-    It goes on from one call of `Network.fit` to the next, which may do an epoch each; epochs count from the first.
+    It goes on from one call of `Network.fit` to the next, which may do an epoch each; epochs count from the first. With
+    `against_lowest` a loss must fall by min_delta below the lowest so far, else below the last one that counted.
     """
 
     cdef Rows rows
-    cdef bint stops, on_validation
-    cdef int64_t patience, bad_epochs
-    cdef double min_delta, best_loss, lowest_loss
+    cdef bint stops, on_validation, against_lowest
+    cdef int64_t patience
+    cdef public int64_t bad_epochs
+    cdef double min_delta, best_loss
+    cdef public double lowest_loss
     cdef readonly int64_t epoch, best_epoch
     cdef readonly object best_parameters
 
     def __init__(self, Rows rows=None, *, bint stops=False, bint on_validation=True, int64_t patience=0,
-                 double min_delta=0, object kept=None):
+                 double min_delta=0, bint against_lowest=False, object kept=None):
         self.rows, self.stops, self.on_validation = rows, stops, on_validation
-        self.patience, self.min_delta = patience, min_delta
+        self.patience, self.min_delta, self.against_lowest = patience, min_delta, against_lowest
         self.best_loss = self.lowest_loss = np.inf
         self.bad_epochs = self.epoch = 0
         self.best_epoch = -1
@@ -198,9 +225,9 @@ cdef class Network:
     cdef readonly object dtype
 
     def __cinit__(self, layer_sizes, activations, str loss, double loss_parameter, bint bias, double l2, double dropout,
-                  dtype):
+                  dtype, str convention="fastnn"):
         cdef int64_t i, n_layers = len(layer_sizes) - 1, offset = 0, features = 0
-        self.description = (layer_sizes, activations, loss, loss_parameter, bias, l2, dropout, dtype)
+        self.description = (layer_sizes, activations, loss, loss_parameter, bias, l2, dropout, dtype, convention)
         self.dtype = dtype
         self.bits = 8 * dtype.itemsize
         self.layers = <fastnn_layer *> calloc(n_layers, sizeof(fastnn_layer))
@@ -215,7 +242,10 @@ cdef class Network:
             offset += (self.layers[i].n_inputs + bias) * self.layers[i].n_outputs
             features += self.layers[i].n_inputs + 1
         self.network.n_layers, self.network.layers, self.network.n_parameters = n_layers, self.layers, offset
+        if loss == "poisson" and convention == "scikit-learn":
+            loss = "poisson_deviance"
         self.network.loss, self.network.loss_parameter = LOSSES.index(loss), loss_parameter
+        self.network.convention = CONVENTIONS[convention]
         self.network.softmax = activations[n_layers - 1] == "softmax"
         self.network.l2 = l2
         self.parameters = np.zeros(offset, dtype)
@@ -300,6 +330,7 @@ cdef class Network:
         t.update.optimizer = OPTIMIZERS[optimizer.kind]
         t.update.beta_1, t.update.beta_2, t.update.epsilon = optimizer.beta_1, optimizer.beta_2, optimizer.epsilon
         t.update.weight_decay = optimizer.weight_decay
+        t.update.rate_in_velocity, t.update.epsilon_hat = optimizer.rate_in_velocity, optimizer.epsilon_hat
         t.update.beta_1_power, t.update.beta_2_power = optimizer.beta_1_power, optimizer.beta_2_power
         t.update.first = NULL if optimizer.first is None else <void *> <uintptr_t> address(optimizer.first)
         t.update.second = NULL if optimizer.second is None else <void *> <uintptr_t> address(optimizer.second)
@@ -322,13 +353,15 @@ cdef class Network:
 
     def fit(self, Rows rows, int64_t batch_size, Optimizer optimizer, const double[::1] learning_rates, bit_generator,
             bint shuffle, Watch watch, double deadline, interrupts, int64_t n_threads, double[::1] losses,
-            double[::1] validation_losses, double[::1] seconds):
+            double[::1] validation_losses, double[::1] seconds, int64_t[::1] order=None):
         """Train for as many epochs as there are learning rates.
 
-        Writes the loss of each epoch, that of the validation rows, if there are any, and when the epoch ended on the
-        clock of `seconds()`. Returns the number of epochs done and why they ended: "finished", "early_stopping",
-        "max_time", "interrupt" once `interrupts` has one pending, or "not_finite"; in the last case the parameters are
-        those from before the epoch, whose losses are written.
+        With `order`, a permutation of the rows, each epoch shuffles that array further, as NumPy's RandomState.shuffle
+        does; else, if `shuffle` is set and a step takes fewer rows than all, it draws a permutation of its own. Writes
+        the loss of each epoch, that of the validation rows, if there are any, and when the epoch ended on the clock of
+        `seconds()`. Returns the number of epochs done and why they ended: "finished", "early_stopping", "max_time",
+        "interrupt" once `interrupts` has one pending, or "not_finite"; in the last case the parameters are those from
+        before the epoch, whose losses are written.
         """
         cdef fastnn_fit f
         cdef fastnn_bit_generator *generator
@@ -349,10 +382,12 @@ cdef class Network:
             f.losses, f.validation_losses, f.seconds = &losses[0], NULL, &seconds[0]
             f.deadline = deadline
             f.order = NULL
-            if shuffle and batch_size < f.training.data.rows:
+            if order is not None:
+                f.order, f.shuffles_further = &order[0], True
+            elif shuffle and batch_size < f.training.data.rows:
                 f.order = <int64_t *> self.order.reserve(f.training.data.rows * sizeof(int64_t))
             generator = <fastnn_bit_generator *> PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
-            f.next_random, f.random_state = generator.next_uint64, generator.state
+            f.next_random, f.next_half, f.random_state = generator.next_uint64, generator.next_uint32, generator.state
             f.validation.data.rows = 0
             if watch.rows is not None:
                 self.describe_prediction(&f.validation, watch.rows, &f.training)
@@ -407,6 +442,7 @@ cdef class Network:
     cdef int begin_watch(self, fastnn_fit *f, Watch watch) except -1:
         f.watches, f.on_validation, f.patience, f.min_delta = (watch.stops, watch.on_validation, watch.patience,
                                                                watch.min_delta)
+        f.against_lowest = watch.against_lowest
         f.bad_epochs, f.best_loss, f.lowest_loss = watch.bad_epochs, watch.best_loss, watch.lowest_loss
         f.best_epoch = -1
         f.best_parameters = NULL

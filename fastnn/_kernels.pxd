@@ -1,6 +1,6 @@
 """The whole boundary to C: what src_c/fastnn.h declares, and what another Cython module needs to call it."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 ctypedef fused floating:
     float
@@ -12,6 +12,8 @@ cdef extern from "fastnn.h" nogil:
 
     int FASTNN_IDENTITY, FASTNN_SIGMOID, FASTNN_TANH, FASTNN_RELU, FASTNN_LEAKY_RELU, FASTNN_ELU, FASTNN_SOFTPLUS
     int FASTNN_GELU, FASTNN_SILU, FASTNN_SIN, FASTNN_EXP, FASTNN_ACTIVATIONS
+
+    int FASTNN_CONVENTION_OWN, FASTNN_CONVENTION_SCIKIT_LEARN
 
     int fastnn_needs_slope(int activation) noexcept
 
@@ -47,9 +49,11 @@ cdef extern from "fastnn.h" nogil:
         int64_t n_parameters
         int loss, softmax
         double loss_parameter, l2
+        int convention
 
     ctypedef struct fastnn_batch:
         fastnn_table_view x, y, weights
+        double weight_unit
         int labels
         const int64_t *order
         int64_t rows
@@ -63,6 +67,7 @@ cdef extern from "fastnn.h" nogil:
         int optimizer
         double learning_rate, beta_1, beta_2, epsilon, weight_decay
         double beta_1_power, beta_2_power, gradient_scale
+        int rate_in_velocity, epsilon_hat
         void *parameters
         void *first
         void *second
@@ -162,11 +167,13 @@ cdef extern from "fastnn.h" nogil:
         double *seconds
         int64_t epoch, batch
         int64_t *order
+        int shuffles_further
         uint64_t (*next_random)(void *state) noexcept nogil
+        uint32_t (*next_half)(void *state) noexcept nogil
         void *random_state
         double deadline
         void *previous
-        int watches, on_validation
+        int watches, on_validation, against_lowest
         int64_t patience, bad_epochs, best_epoch
         double min_delta, best_loss, lowest_loss
         void *best_parameters

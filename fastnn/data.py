@@ -1,5 +1,6 @@
 """Rows as the training kernels read them: where they lie, in the type they have, without a copy."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def rows(
     values, labels = targets(y, names[1], layer_sizes[-1], loss, dtype)
     if len(values) != len(features):
         raise ValueError(f"{names[1]} must have as many rows as {names[0]} ({len(features)}); got {len(values)}")
-    return Rows(features, values, weights(sample_weight, names[2], len(features), loss, dtype), labels)
+    return Rows(features, values, *weights(sample_weight, names[2], len(features), loss, dtype), labels)
 
 
 def _inputs(x: ArrayLike, name: str, n_inputs: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -131,13 +132,13 @@ def check_probabilities(values: NDArray[Any], name: str) -> None:
 
 def weights(
     value: ArrayLike | None, name: str, n_rows: int, loss: str, dtype: np.dtype[Any]
-) -> NDArray[np.float64] | None:
-    """Return the weight of each row as a column of float64.
+) -> tuple[NDArray[np.float64] | None, float]:
+    """Return the weight of each row as a column of float64, and the power of two by which they were scaled.
 
-    All losses but sse divide by the sum of the weights, so huge and tiny ones may be scaled by a power of two.
+    All losses but sse divide by the sum of the weights, so huge and tiny ones may be scaled.
     """
     if value is None:
-        return None
+        return None, 1.0
     array = np.require(
         table(value, name, dtype if loss == "sse" else np.dtype(np.float64), column=True), np.float64, ["C", "A"]
     )
@@ -147,5 +148,5 @@ def weights(
         raise ValueError(f"{name} must not be negative; got {array.min()}")
     exponent = int(np.frexp(array.max(initial=0))[1])
     if loss != "sse" and abs(exponent) > USUAL_EXPONENTS:
-        array = np.ldexp(array, -exponent)
-    return array
+        return np.ldexp(array, -exponent), math.ldexp(1.0, -exponent)
+    return array, 1.0

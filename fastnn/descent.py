@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import _engine, checks
-from fastnn.optimizers import SGD, AdamW, Optimizer, RMSProp, check_optimizer
+from fastnn.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp, check_optimizer
 from fastnn.options import from_dict, to_dict
 from fastnn.parameters import restore
 from fastnn.schedules import PlateauState, ReduceOnPlateau, learning_rates
@@ -80,7 +80,13 @@ def _steps(optimizer: Optimizer, parameters: NDArray[Any]) -> _engine.Optimizer:
     clip_norm = optimizer.clip_norm or 0.0
     if isinstance(optimizer, SGD):
         kind = "nesterov" if optimizer.nesterov else "momentum" if optimizer.momentum else "sgd"
-        return _engine.Optimizer(kind, parameters, beta_1=optimizer.momentum, clip_norm=clip_norm)
+        return _engine.Optimizer(
+            kind,
+            parameters,
+            beta_1=optimizer.momentum,
+            clip_norm=clip_norm,
+            rate_in_velocity=optimizer.rate_in_velocity,
+        )
     if isinstance(optimizer, RMSProp):
         return _engine.Optimizer(
             "rmsprop", parameters, beta_2=optimizer.alpha, epsilon=optimizer.epsilon, clip_norm=clip_norm
@@ -93,4 +99,5 @@ def _steps(optimizer: Optimizer, parameters: NDArray[Any]) -> _engine.Optimizer:
         epsilon=optimizer.epsilon,
         weight_decay=optimizer.weight_decay if isinstance(optimizer, AdamW) else 0.0,
         clip_norm=clip_norm,
+        epsilon_hat=optimizer.epsilon_hat if isinstance(optimizer, Adam) else False,
     )

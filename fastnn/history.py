@@ -44,6 +44,8 @@ class History:
     stopped_by : {None, "early_stopping", "max_time", "callback", "interrupt"}
         Why the fit ended before its last epoch; None if it did not.
 
+    Notes
+    -----
     The arrays are float64 and read-only.
     """
 

@@ -5,7 +5,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -21,6 +21,9 @@ from fastnn.parameters import LayerArrays, overwrite, restore
 from fastnn.progress import check_verbose
 from fastnn.threads import thread_count
 from fastnn.training import Training
+
+if TYPE_CHECKING:
+    import torch
 
 SHARED_ROWS = 64  # in a batch: fewer are one thread's
 HE = ("relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "sin")  # the others take Glorot's limits
@@ -63,6 +66,8 @@ class MLP:
     seed : int, optional
         Of the generator, NumPy's PCG64, that draws the initial weights, shuffles the rows and drops outputs; at least
         0. By default the operating system chooses. The same seed and the same calls give the same bits.
+    convention : {"fastnn", "scikit-learn"}
+        What the terms of the objective are multiplied by, see the notes.
 
     Raises
     ------
@@ -101,6 +106,11 @@ class MLP:
     becomes ``sum(w * l)``. Where a function has a kink its derivative is taken from the left for relu and leaky_relu,
     and is 0 for mae, huber and quantile at e = 0.
 
+    With the convention "scikit-learn" the objective is that of `sklearn.neural_network`: mse is half the above;
+    poisson is the sum over outputs of ``p - y + y * log(y / p)``, half the deviance; the penalty is divided by the
+    number of the batch's rows, or the sum of their weights; and for the other losses that are means over outputs the
+    gradient, and so all training, is that of the sum over outputs.
+
     The initial weights are uniform in +-limit, with He et al.'s (2015) limit ``sqrt(6 / n_in)`` for relu, leaky_relu,
     elu, softplus, gelu, silu and sin, and Glorot and Bengio's (2010) ``sqrt(6 / (n_in + n_out))`` for the others; the
     biases are 0.
@@ -133,6 +143,7 @@ class MLP:
         dropout: float = 0.0,
         dtype: DTypeLike = "float32",
         seed: int | None = None,
+        convention: str = "fastnn",
     ) -> None:
         self._bias = checks.boolean(bias, "bias")
         self._layer_sizes = checks.layer_sizes(layer_sizes, bias=self._bias)
@@ -142,6 +153,9 @@ class MLP:
         self._l2 = checks.number(l2, "l2", minimum=0)
         self._dropout = checks.number(dropout, "dropout", minimum=0, below=1)
         self._dtype = checks.floating_dtype(dtype)
+        if not isinstance(convention, str) or convention not in _engine.CONVENTIONS:
+            raise ValueError(f"convention must be 'fastnn' or 'scikit-learn'; got {convention!r}")
+        self._convention = convention
         seed = None if seed is None else checks.integer(seed, "seed", minimum=0)
         self._generator = np.random.Generator(np.random.PCG64(seed))
         self._descent: Descent | None = None
@@ -154,6 +168,7 @@ class MLP:
             self._l2,
             self._dropout,
             self._dtype,
+            convention,
         )
         self._initialize()
 
@@ -193,6 +208,11 @@ class MLP:
     def dropout(self) -> float:
         """Probability with which an output of a hidden layer is dropped in training."""
         return self._dropout
+
+    @property
+    def convention(self) -> str:
+        """What the terms of the objective are multiplied by: "fastnn" or "scikit-learn"."""
+        return self._convention
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -614,6 +634,96 @@ class MLP:
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"cannot load {os.fspath(path)}: it does not describe a network ({error!r})") from None
 
+    def to_torch(self, *, logits: bool = False) -> "torch.nn.Sequential":
+        """Make a PyTorch network of this one, with its parameters, copied, and its dtype.
+
+        It has Linear modules, the activations and, if there is dropout, Dropout after each hidden layer, and it is in
+        evaluation mode: call its ``train()`` before training it. PyTorch has no modules for sin and exp, so these are
+        fastnn.interchange.torch.Sin and Exp.
+
+        Parameters
+        ----------
+        logits : bool, default False
+            Leave off the softmax, sigmoid or exp that belongs to cross_entropy, binary_cross_entropy or poisson:
+            PyTorch's CrossEntropyLoss, BCEWithLogitsLoss and PoissonNLLLoss take what comes before it.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            Its outputs are those of `predict` within rounding; `from_torch` makes an MLP of it.
+
+        Raises
+        ------
+        ValueError
+            If logits is True with another loss.
+        ImportError
+            Without PyTorch.
+        RuntimeError
+            If another thread is training the network.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.MLP([4, 16, 3], loss="cross_entropy", seed=0)
+        >>> net.to_torch(logits=True)
+        Sequential(
+          (0): Linear(in_features=4, out_features=16, bias=True)
+          (1): ReLU()
+          (2): Linear(in_features=16, out_features=3, bias=True)
+        )
+        """
+        from fastnn.interchange.torch import to_torch
+
+        self._engine.check_idle()
+        return to_torch(self, logits)
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as an ONNX model, which ONNX Runtime and others run without Python or fastnn.
+
+        The model has one input "X", shape (n, d), and one output "output", shape (n, k), both of the network's dtype,
+        for any number n of rows. It computes what `predict` does, the output activation included, within rounding. It
+        is of opset 13, which runtimes read since the end of 2020. In float64 it needs no operator that ONNX Runtime
+        lacks there: gelu is written with 23 sines for each unit, so it takes its time.
+
+        A file that is there already is replaced in one step, when the new one is complete.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file's name, taken as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If path does not name a file, or the parameters are more than the 2 GiB that an ONNX file may have.
+        ImportError
+            Without the package onnx.
+        OSError
+            If the file cannot be written; then nothing has changed.
+        RuntimeError
+            If another thread is training the network.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn, onnxruntime
+        >>> net = fastnn.MLP([4, 16, 3], loss="cross_entropy", seed=0)
+        >>> net.to_onnx("net.onnx")
+        >>> session = onnxruntime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
+        >>> (outputs,) = session.run(None, {"X": np.ones((2, 4), "float32")})
+        >>> outputs.shape
+        (2, 3)
+        """
+        from fastnn.interchange.onnx import write_network
+
+        self._engine.check_idle()
+        write_network(self, path)
+
+    def _in_float64(self) -> "MLP":
+        """Return a copy of the network, without its optimizer, that computes in float64."""
+        header, arrays = self._state()
+        header |= {"dtype": "float64", "optimizer": None}
+        return self._from_state(header, {"parameters": arrays["parameters"].astype(np.float64)})
+
     def _inputs(self, x: ArrayLike) -> Rows:
         return data.inputs(x, "X", self._layer_sizes[0], self._dtype)
 
@@ -665,6 +775,7 @@ class MLP:
             "l2": self._l2,
             "dropout": self._dropout,
             "dtype": self._dtype.name,
+            "convention": self._convention,
             "generator": self._generator.bit_generator.state,
             "optimizer": None,
         }
@@ -690,6 +801,7 @@ class MLP:
             dropout=header["dropout"],
             dtype=header["dtype"],
             seed=0,
+            convention=header.get("convention", "fastnn"),
         )
         net._generator.bit_generator.state = header["generator"]
         restore(net._engine.parameters, arrays["parameters"], "parameters")

@@ -60,8 +60,6 @@ class NeuralNetwork:
     loss : float
         Sum of squared errors of the current `output`.
 
-    All arrays may be edited in place or assigned; an assignment copies the values. Both take effect at the next call.
-
     Raises
     ------
     TypeError
@@ -69,6 +67,10 @@ class NeuralNetwork:
     ValueError
         If x and y differ in length, have no rows or columns, are not two-dimensional or not finite, or another argument
         is out of range.
+
+    Notes
+    -----
+    All arrays may be edited in place or assigned; an assignment copies the values. Both take effect at the next call.
 
     Examples
     --------

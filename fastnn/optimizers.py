@@ -20,7 +20,11 @@ class SGD(Option):
         v = momentum * v + g
         w -= learning_rate * v                      # nesterov: learning_rate * (g + momentum * v)
 
-    The form is PyTorch's, with Polyak's (1964) momentum and Nesterov's (1983) as Sutskever et al. (2013) write it.
+    The form is PyTorch's, with Polyak's (1964) momentum and Nesterov's (1983) as Sutskever et al. (2013) write it. With
+    `rate_in_velocity` it is TensorFlow's and scikit-learn's, which differs where the learning rate changes::
+
+        v = momentum * v + learning_rate * g
+        w -= v                                      # nesterov: learning_rate * g + momentum * v
 
     Parameters
     ----------
@@ -32,12 +36,14 @@ class SGD(Option):
         Look ahead along v; needs a momentum above 0.
     clip_norm : float, optional
         Gradients with a larger Euclidean norm, over all parameters, are scaled down to this one.
+    rate_in_velocity : bool, default False
+        Which of the two forms is meant.
 
     Examples
     --------
     >>> import fastnn
     >>> fastnn.SGD(0.1, momentum=0.9)
-    SGD(learning_rate=0.1, momentum=0.9, nesterov=False, clip_norm=None)
+    SGD(learning_rate=0.1, momentum=0.9, nesterov=False, clip_norm=None, rate_in_velocity=False)
     """
 
     learning_rate: float | Schedule | ReduceOnPlateau = 0.01
@@ -45,6 +51,7 @@ class SGD(Option):
     momentum: float = 0.0
     nesterov: bool = False
     clip_norm: float | None = None
+    rate_in_velocity: bool = False
 
     def __post_init__(self) -> None:
         self._set(
@@ -52,6 +59,7 @@ class SGD(Option):
             momentum=checks.number(self.momentum, "momentum", minimum=0, below=1),
             nesterov=checks.boolean(self.nesterov, "nesterov"),
             clip_norm=_check_clip_norm(self.clip_norm),
+            rate_in_velocity=checks.boolean(self.rate_in_velocity, "rate_in_velocity"),
         )
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov must be False without momentum; got nesterov=True, momentum=0.0")
@@ -106,7 +114,10 @@ class Adam(Option):
         v = beta_2 * v + (1 - beta_2) * g**2
         w -= learning_rate * (m / (1 - beta_1**t)) / (sqrt(v / (1 - beta_2**t)) + epsilon)
 
-    Algorithm 1 of Kingma and Ba (2015), which is also PyTorch's form.
+    Algorithm 1 of Kingma and Ba (2015), which is also PyTorch's form. With `epsilon_hat` the last line is that of the
+    end of their section 2, as in TensorFlow and scikit-learn::
+
+        w -= learning_rate * sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (sqrt(v) + epsilon)
 
     Parameters
     ----------
@@ -118,6 +129,8 @@ class Adam(Option):
         Keeps the divisor away from 0, above 0.
     clip_norm : float, optional
         Gradients with a larger Euclidean norm, over all parameters, are scaled down to this one.
+    epsilon_hat : bool, default False
+        Which of the two forms is meant.
     """
 
     learning_rate: float | Schedule | ReduceOnPlateau = 1e-3
@@ -126,6 +139,7 @@ class Adam(Option):
     beta_2: float = 0.999
     epsilon: float = 1e-8
     clip_norm: float | None = None
+    epsilon_hat: bool = False
 
     def __post_init__(self) -> None:
         self._set(
@@ -134,6 +148,7 @@ class Adam(Option):
             beta_2=checks.number(self.beta_2, "beta_2", minimum=0, below=1),
             epsilon=checks.number(self.epsilon, "epsilon", above=0),
             clip_norm=_check_clip_norm(self.clip_norm),
+            epsilon_hat=checks.boolean(self.epsilon_hat, "epsilon_hat"),
         )
 
 

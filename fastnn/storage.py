@@ -50,7 +50,7 @@ def write(path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mappi
     OSError
         If the file cannot be written; then nothing has changed.
     """
-    path = _check_path(path)
+    path = check_path(path)
     little = {name: _little_endian(name, array) for name, array in arrays.items()}
     description = {
         "format": FORMAT,
@@ -61,7 +61,7 @@ def write(path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mappi
     }
     text = np.frombuffer(json.dumps(description).encode(), np.uint8)
     members = {HEADER: text} | {f"{name}.npy": array for name, array in little.items()}
-    with _replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in members.items():
             # A ZipInfo of its own has a fixed date. The size is not known beforehand, so it might need 64 bits.
             with archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
@@ -81,7 +81,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArra
     OSError
         If it cannot be read; FileNotFoundError if there is none.
     """
-    path = _check_path(path)
+    path = check_path(path)
     with open(path, "rb") as file:
         try:
             if file.read(4) != b"PK\3\4":
@@ -180,7 +180,8 @@ def _little_endian(name: str, array: NDArray[Any]) -> NDArray[Any]:
     return little
 
 
-def _check_path(path: str | os.PathLike[str]) -> str:
+def check_path(path: str | os.PathLike[str]) -> str:
+    """Return path as a str, if it is one that open takes."""
     try:
         return os.fsdecode(path)
     except TypeError:
@@ -188,7 +189,7 @@ def _check_path(path: str | os.PathLike[str]) -> str:
 
 
 @contextlib.contextmanager
-def _replacing(path: str) -> Iterator[IO[bytes]]:
+def replacing(path: str) -> Iterator[IO[bytes]]:
     """Give a new file, which takes the place of that at path when all went well and vanishes when not."""
     path = os.path.realpath(path)  # a link stays, and what it names is replaced
     mode = os.stat(path).st_mode if os.path.exists(path) else None

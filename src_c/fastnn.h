@@ -88,8 +88,14 @@ enum {
     FASTNN_QUANTILE,
     FASTNN_POISSON,
     FASTNN_BINARY_CROSS_ENTROPY,
-    FASTNN_CROSS_ENTROPY
+    FASTNN_CROSS_ENTROPY,
+    FASTNN_POISSON_DEVIANCE /* half of it: poisson with its constant, which is 0 where the output is the target */
 };
+
+/* What the rows' losses are multiplied by, with W the sum of the weights of a batch's rows and k the number of outputs: 1 / W,
+ * and 1 / (W k) for means over outputs. scikit-learn takes half the squared error, computes the gradient of the sum over
+ * outputs while it reports their mean, and divides the penalty by W too. */
+enum { FASTNN_CONVENTION_OWN, FASTNN_CONVENTION_SCIKIT_LEARN };
 
 typedef struct fastnn_layer {
     int64_t n_inputs, n_outputs;
@@ -109,12 +115,14 @@ typedef struct fastnn_network {
     int softmax; /* the output activation of cross_entropy, instead of the last layer's */
     double loss_parameter; /* huber's delta, quantile's q */
     double l2;
+    int convention;
 } fastnn_network;
 
 /* Some rows that are taken together. The kernels work on a block of at most fastnn_kernels.block_rows() of them at a time. */
 typedef struct fastnn_batch {
     fastnn_table_view x, y;
     fastnn_table_view weights; /* data is NULL: all 1 */
+    double weight_unit; /* the power of two that the weights have been multiplied by, to keep off over- and underflow */
     int labels; /* y is a column of class numbers */
     const int64_t *order; /* which rows; NULL: as they lie */
     int64_t rows;
@@ -131,6 +139,8 @@ typedef struct fastnn_update {
     double learning_rate, beta_1, beta_2, epsilon, weight_decay;
     double beta_1_power, beta_2_power; /* beta^t, t the number of this step from 1 on */
     double gradient_scale;
+    int rate_in_velocity; /* momentum: the velocity is that of the parameters, not of the gradient */
+    int epsilon_hat; /* adam: epsilon is not corrected for the bias */
     void *parameters, *first, *second;
     const void *gradient;
 } fastnn_update;
@@ -195,8 +205,8 @@ typedef struct fastnn_kernels {
     /* Bytes for one thread, for batches or blocks of at most so many rows. */
     int64_t (*network_scratch)(const fastnn_network *network, int64_t most_rows);
 
-    /* gradient += l2 weights; returns the sum of squares of the weights */
-    double (*network_penalty)(const fastnn_network *network, const void *parameters, void *gradient);
+    /* gradient += l2 weights, unless it is NULL; returns the sum of squares of the weights */
+    double (*network_penalty)(const fastnn_network *network, const void *parameters, void *gradient, double l2);
     double (*sum_of_squares)(const void *x, int64_t n);
     /* Move the parameters of a slice along their gradient; gradient of the same slice is all that it needs. */
     void (*network_update)(const fastnn_network *network, const fastnn_update *update, int64_t slice, int64_t slices);
@@ -250,6 +260,9 @@ double fastnn_row_scale(const fastnn_network *network, const fastnn_batch *batch
 
 /* order = a random permutation of 0 ... n - 1 (Fisher and Yates), from a generator of uniform 64-bit numbers. */
 void fastnn_shuffle(int64_t *order, int64_t n, uint64_t (*next)(void *state), void *state);
+/* Shuffle `order` further, in place, with the draws and swaps of numpy.random.RandomState.shuffle. */
+void fastnn_shuffle_further(int64_t *order, int64_t n, uint64_t (*next)(void *state),
+                            uint32_t (*next_half)(void *state), void *state);
 
 /* The forward pass of many rows by several threads, some rows at a time: the outputs (rows, n_outputs), unless output is
  * NULL, and the losses, unless row_losses, which has room for FASTNN_PREDICTION_ROWS, is NULL. */
@@ -296,12 +309,15 @@ typedef struct fastnn_fit {
     double *losses, *validation_losses, *seconds; /* of each epoch; seconds: when it ended, on fastnn_seconds' clock */
     int64_t epoch, batch; /* the next step */
     int64_t *order; /* room for a permutation of the rows; NULL: they are not shuffled */
+    int shuffles_further; /* `order` is one already, and each epoch shuffles that of the last one further */
     uint64_t (*next_random)(void *state);
+    uint32_t (*next_half)(void *state);
     void *random_state;
     double deadline; /* on fastnn_seconds' clock */
     void *previous; /* room for the parameters from before the epoch */
     /* Early stopping on the loss of the validation rows, or of the training if there are none. */
     int watches, on_validation;
+    int against_lowest; /* falls count from the lowest loss, and one of min_delta itself is enough */
     int64_t patience, bad_epochs, best_epoch;
     double min_delta, best_loss; /* the last loss that counted as a fall by min_delta */
     double lowest_loss;

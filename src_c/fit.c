@@ -13,7 +13,10 @@ static int64_t batch_count(const fastnn_training *t) { return (t->data.rows + t-
 static void begin_epoch(fastnn_fit *f) {
     fastnn_training *t = &f->training;
     memcpy(f->previous, t->update.parameters, parameter_bytes(f));
-    if (f->order) fastnn_shuffle(f->order, t->data.rows, f->next_random, f->random_state);
+    if (f->order && f->shuffles_further)
+        fastnn_shuffle_further(f->order, t->data.rows, f->next_random, f->next_half, f->random_state);
+    else if (f->order)
+        fastnn_shuffle(f->order, t->data.rows, f->next_random, f->random_state);
     t->data.order = f->order;
     if (t->network->layers[0].dropout > 0) t->dropout_key = f->next_random(f->random_state);
     t->update.learning_rate = f->learning_rates[f->epoch];
@@ -78,12 +81,13 @@ static int is_finite(const fastnn_fit *f) {
 /* Whether to stop because the loss has not fallen for long. */
 static int watch(fastnn_fit *f) {
     const double loss = f->on_validation ? f->validation_losses[f->epoch] : f->losses[f->epoch];
+    const int falls = f->against_lowest ? loss <= f->lowest_loss - f->min_delta : loss < f->best_loss - f->min_delta;
     if (loss < f->lowest_loss) {
         f->lowest_loss = loss;
         f->best_epoch = f->epoch;
         if (f->best_parameters) memcpy(f->best_parameters, f->training.update.parameters, parameter_bytes(f));
     }
-    if (loss < f->best_loss - f->min_delta) {
+    if (falls) {
         f->best_loss = loss;
         f->bad_epochs = 0;
     } else {

@@ -34,12 +34,26 @@ static double weight_sum(const fastnn_batch *b) {
     return sum;
 }
 
-/* What the sum of weighted row losses is multiplied by. */
+/* What the sum of weighted row losses is multiplied by: the loss that is reported. */
 static double loss_scale(const fastnn_network *network, double weight) {
     const int64_t k = network->layers[network->n_layers - 1].n_outputs;
+    const int halves = network->convention == FASTNN_CONVENTION_SCIKIT_LEARN && network->loss == FASTNN_MSE;
     if (network->loss == FASTNN_SSE) return 1;
     if (weight == 0) return 0;
-    return 1 / (weight * (is_mean_over_outputs(network->loss) ? (double)k : 1));
+    return (halves ? 0.5 : 1) / (weight * (is_mean_over_outputs(network->loss) ? (double)k : 1));
+}
+
+/* The same for the gradient. */
+static double gradient_scale(const fastnn_network *network, double weight) {
+    if (network->convention != FASTNN_CONVENTION_SCIKIT_LEARN || network->loss == FASTNN_SSE || weight == 0)
+        return loss_scale(network, weight);
+    return (network->loss == FASTNN_MSE ? 0.5 : 1) / weight;
+}
+
+/* The factor of the penalty for a batch of so much weight. */
+static double penalty_factor(const fastnn_network *network, const fastnn_batch *batch, double weight) {
+    if (network->convention != FASTNN_CONVENTION_SCIKIT_LEARN) return network->l2;
+    return weight == 0 ? 0 : network->l2 * batch->weight_unit / weight;
 }
 
 /* The shape of the sum depends on the rows' places in the batch alone, not on how they come in blocks. */
@@ -80,10 +94,10 @@ static void batch_gradient(step_state *s, fastnn_team *team, int64_t thread, con
 /* The objective, once the row losses and, where there is a penalty, the gradient are complete. */
 static void finish_objective(step_state *s) {
     fastnn_training *t = s->training;
+    const double l2 = penalty_factor(t->network, &t->data, s->weight);
     s->objective = total(s->losses) * loss_scale(t->network, s->weight);
-    if (t->network->l2 != 0)
-        s->objective +=
-            0.5 * t->network->l2 * t->kernels->network_penalty(t->network, t->update.parameters, t->gradient);
+    if (l2 != 0)
+        s->objective += 0.5 * l2 * t->kernels->network_penalty(t->network, t->update.parameters, t->gradient, l2);
     for (int i = 0; i < FASTNN_LOSS_LANES; i++) s->losses[i] = 0;
 }
 
@@ -119,7 +133,7 @@ static void train(void *context, fastnn_team *team, int64_t thread) {
     for (int64_t i = t->first, last = t->last; i < last; i++) {
         fastnn_batch batch = batch_at(t, i);
         const double weight = weight_sum(&batch);
-        batch.scale = loss_scale(t->network, weight);
+        batch.scale = gradient_scale(t->network, weight);
         if (thread == 0) s->weight = weight;
         batch_gradient(s, team, thread, &batch);
         if (whole_gradient) fastnn_team_wait(team);
@@ -175,14 +189,32 @@ void fastnn_shuffle(int64_t *order, int64_t n, uint64_t (*next)(void *state), vo
     }
 }
 
+/* Uniform from 0 to most, by rejection from the bits that it needs. */
+static int64_t at_most(int64_t most, uint64_t (*next)(void *), uint32_t (*next_half)(void *), void *state) {
+    uint64_t mask = (uint64_t)most, draw;
+    for (int shift = 1; shift < 64; shift *= 2) mask |= mask >> shift;
+    do draw = (most <= UINT32_MAX ? next_half(state) : next(state)) & mask;
+    while (draw > (uint64_t)most);
+    return (int64_t)draw;
+}
+
+void fastnn_shuffle_further(int64_t *order, int64_t n, uint64_t (*next)(void *state),
+                            uint32_t (*next_half)(void *state), void *state) {
+    for (int64_t i = n - 1; i > 0; i--) {
+        const int64_t j = at_most(i, next, next_half, state), row = order[i];
+        order[i] = order[j];
+        order[j] = row;
+    }
+}
+
 double fastnn_row_scale(const fastnn_network *network, const fastnn_batch *batch) {
-    return loss_scale(network, weight_sum(batch));
+    return gradient_scale(network, weight_sum(batch));
 }
 
 static void compute_gradient(void *context, fastnn_team *team, int64_t thread) {
     step_state *s = context;
     fastnn_batch batch = s->training->data;
-    batch.scale = loss_scale(s->training->network, s->weight);
+    batch.scale = gradient_scale(s->training->network, s->weight);
     batch_gradient(s, team, thread, &batch);
     fastnn_team_wait(team);
     if (thread == 0) finish_objective(s);
@@ -240,9 +272,9 @@ int fastnn_predict(fastnn_prediction *p, double seconds) {
         if (p->position < p->data.rows && fastnn_seconds() >= end) return 0;
     }
     if (p->row_losses) {
-        p->loss = total(p->losses) * loss_scale(p->network, weight_sum(&p->data));
-        if (p->network->l2 != 0)
-            p->loss += 0.5 * p->network->l2 * p->kernels->network_penalty(p->network, p->parameters, NULL);
+        const double weight = weight_sum(&p->data), l2 = penalty_factor(p->network, &p->data, weight);
+        p->loss = total(p->losses) * loss_scale(p->network, weight);
+        if (l2 != 0) p->loss += 0.5 * l2 * p->kernels->network_penalty(p->network, p->parameters, NULL, l2);
     }
     return 1;
 }

@@ -25,7 +25,12 @@ def product(a, a_error, b, b_error, eps):
     return a_error @ np.abs(b) + np.abs(a) @ (b_error + a.shape[1] * eps * np.abs(b))
 
 
-def forward(network, parameters, x, eps):
+def own_error(name, z, a):
+    """How many eps the function itself is off, for an activation a of z."""
+    return OWN * np.maximum(np.abs(a), np.minimum(np.abs(z), 1))
+
+
+def forward(network, parameters, x, eps, own_error=own_error):
     """The errors of what reference.forward returns."""
     inputs, zs = reference.forward(network, parameters, x)
     input_errors, z_errors = [np.zeros_like(x)], []
@@ -35,20 +40,20 @@ def forward(network, parameters, x, eps):
             z_errors[i] += eps * np.abs(biases)
         if i < len(zs) - 1:
             name = network.activations[i]
-            own = OWN * eps * np.maximum(np.abs(inputs[i + 1]), np.minimum(np.abs(zs[i]), 1))
+            own = eps * own_error(name, zs[i], inputs[i + 1])
             input_errors.append(moved(lambda z, name=name: activation(name, z), zs[i], z_errors[i]) + own)
     return input_errors, z_errors
 
 
-def output(network, parameters, x, eps):
+def output(network, parameters, x, eps, own_error=own_error):
     """The error of the prediction."""
     z = reference.forward(network, parameters, x)[1][-1]
-    z_error = forward(network, parameters, x, eps)[1][-1]
+    z_error = forward(network, parameters, x, eps, own_error)[1][-1]
     p = reference.output_activation(network.activations[-1], z)
     if network.activations[-1] == "softmax":  # a quotient of e^z and their sum
         relative = 2 * z_error.max(axis=1, keepdims=True) + (2 * OWN + p.shape[1]) * eps
         return p * relative
-    own = OWN * eps * np.maximum(np.abs(p), np.minimum(np.abs(z), 1))
+    own = eps * own_error(network.activations[-1], z, p)
     return moved(lambda z: reference.output_activation(network.activations[-1], z), z, z_error) + own
 
 

@@ -1,45 +1,102 @@
-"""What the documentation shows runs: the README's Python code, and the examples of the docstrings."""
+"""What the documentation shows runs: the Python code of the README and of docs/, and the examples of the docstrings."""
 
+import contextlib
 import doctest
 import importlib
+import io
+import itertools
 import pkgutil
 import re
+import warnings
 from pathlib import Path
 
 import pytest
 
 import fastnn
 
-README = Path(__file__).parents[1] / "README.md"
-EXTRAS = {".plot(": "matplotlib", "import matplotlib": "matplotlib", "import tqdm": "tqdm"}  # by what gives them away
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+EXTRAS = {  # by what gives them away
+    ".plot(": "matplotlib",
+    "import matplotlib": "matplotlib",
+    "import tqdm": "tqdm",
+    "import pandas": "pandas",
+    "torch": "torch",
+    "to_onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "sklearn": "sklearn",
+    "MLPClassifier": "sklearn",
+    "MLPRegressor": "sklearn",
+}
 
-TEXT = README.read_text(encoding="utf-8") if README.exists() else ""
-BLOCKS = [
-    pytest.param(match[1], id=f"line {TEXT[: match.start(1)].count(chr(10)) + 1}")
-    for match in re.finditer(r"^```python\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
-]
+in_a_source_tree = pytest.mark.skipif(
+    not PAGES, reason="the tests are not in a source tree, so there is no documentation beside them"
+)
 
 
-@pytest.mark.skipif(not README.exists(), reason="the tests are not in a source tree, so there is no README beside them")
-def test_the_readme_has_code():
-    assert BLOCKS
+def blocks(path):
+    """Yield each block of Python in a page: its line, its code, and the output that the page shows right after it."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    for match in re.finditer(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", text, re.DOTALL | re.MULTILINE):
+        yield text[: match.start(1)].count("\n") + 1, match[1], match[2]
 
 
-@pytest.mark.parametrize("code", BLOCKS)
-def test_readme(code, tmp_path, monkeypatch):
-    """Each block by itself, as one who pastes it would run it, in an empty folder."""
+def import_what_is_needed(code):
+    """Import the extras that some code uses, or skip the test."""
     for trace, module in EXTRAS.items():
         if trace in code:
-            pytest.importorskip(module, reason=f"this block needs {module}")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                pytest.importorskip(module, reason=f"this code needs {module}")
             if module == "matplotlib":
                 importlib.import_module(module).use("agg")
+
+
+def run_block(path, line, code, shown, namespace):
+    """Run a block as one who pastes it would, and compare what it prints with what the page shows, if it does."""
+    import_what_is_needed(code)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile("\n" * (line - 1) + code, path.name, "exec"), namespace)
+    if shown is not None:
+        assert printed.getvalue() == shown, f"line {line} of {path.name}"
+
+
+@in_a_source_tree
+def test_the_pages_have_code():
+    assert list(blocks(README))
+    assert {path.stem for path in PAGES if list(blocks(path))} >= {"index", "quickstart", "tutorial", "saving"}
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "shown"), [pytest.param(*block, id=f"line {block[0]}") for block in blocks(README)]
+)
+def test_readme(line, code, shown, tmp_path, monkeypatch):
+    """Each block by itself, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    run_block(README, line, code, shown, {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("page", [pytest.param(path, id=path.stem) for path in PAGES if list(blocks(path))])
+def test_page(page, tmp_path, monkeypatch):
+    """A page's blocks in their order, as in one notebook; where an extra is missing, those before it."""
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__"}
+    for block in blocks(page):
+        run_block(page, *block, namespace)
+
+
+@in_a_source_tree
+def test_every_public_name_has_a_place_in_the_reference():
+    reference = "".join(path.read_text(encoding="utf-8") for path in PAGES if path.parent.name == "api")
+    documented = re.findall(r"^\.\. auto(?:class|function):: (\w+)$", reference, re.MULTILINE)
+    assert sorted(documented) == sorted({*fastnn.__all__, *itertools.chain(*fastnn._LAZY.values())})
 
 
 def examples():
     """Every docstring with examples, of the public names and of all modules that they may come from."""
-    modules = [name for _, name, _ in pkgutil.iter_modules(fastnn.__path__, "fastnn.") if name != "fastnn.__main__"]
+    modules = [name for _, name, _ in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if name != "fastnn.__main__"]
     finder = doctest.DocTestFinder(exclude_empty=True)
     found = [test for name in ["fastnn", *modules] for test in finder.find(importlib.import_module(name))]
     return sorted((test for test in found if test.examples), key=lambda test: test.name)
@@ -48,13 +105,14 @@ def examples():
 EXAMPLES = examples()
 
 
-@pytest.mark.parametrize("name", ["MLP", "MLP.loss_and_gradient", "NeuralNetwork", "WarmUp"])
+@pytest.mark.parametrize("name", ["MLP", "MLP.loss_and_gradient", "NeuralNetwork", "WarmUp", "from_torch"])
 def test_the_search_finds_what_there_is(name):
     assert any(test.name.endswith("." + name) for test in EXAMPLES)
 
 
 @pytest.mark.parametrize("example", [pytest.param(test, id=test.name) for test in EXAMPLES])
 def test_docstring(example, tmp_path, monkeypatch):
+    import_what_is_needed("".join(each.source for each in example.examples))
     monkeypatch.chdir(tmp_path)
     report = []
     doctest.DocTestRunner().run(example, out=report.append)

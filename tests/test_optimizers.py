@@ -24,6 +24,8 @@ OPTIONS = [
     fastnn.EarlyStopping(3, monitor="loss"),
 ]
 
+SWITCHES = ("nesterov", "rate_in_velocity", "epsilon_hat")
+
 
 def refuses(error, message):
     return pytest.raises(error, match=f"^{message}")
@@ -38,6 +40,7 @@ class TestOptimizers:
             "momentum": 0.0,
             "nesterov": False,
             "clip_norm": None,
+            "rate_in_velocity": False,
         }
         assert dataclasses.asdict(fastnn.RMSProp()) == {
             "learning_rate": 0.01,
@@ -46,7 +49,7 @@ class TestOptimizers:
             "clip_norm": None,
         }
         adam = {"learning_rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "clip_norm": None}
-        assert dataclasses.asdict(fastnn.Adam()) == adam
+        assert dataclasses.asdict(fastnn.Adam()) == adam | {"epsilon_hat": False}
         assert dataclasses.asdict(fastnn.AdamW()) == adam | {"weight_decay": 0.01}
 
     @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -86,7 +89,7 @@ class TestOptimizers:
         with refuses(TypeError, f"learning_rate must be a number or a schedule, .*; got {expected}"):
             optimizer(value)
         for field in dataclasses.fields(optimizer):
-            if field.name not in ("learning_rate", "nesterov"):
+            if field.name not in ("learning_rate", *SWITCHES):
                 with refuses(TypeError, f"{field.name} must be a number; got {expected}"):
                     optimizer(**{field.name: value})
 
@@ -94,7 +97,7 @@ class TestOptimizers:
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400], ids=["nan", "inf", "-inf", "10**400"])
     def test_not_finite(self, optimizer, value):
         for field in dataclasses.fields(optimizer):
-            if field.name != "nesterov":
+            if field.name not in SWITCHES:
                 with refuses(ValueError, f"{field.name} must be finite; got"):
                     optimizer(**{field.name: value})
 

@@ -52,10 +52,13 @@ INLINE vec element_loss(int loss, vec parameter, vec output, vec target, vec *sl
         *slope = v_mul(sign, rate);
         return v_mul(size, rate);
     }
-    case FASTNN_POISSON: { /* output is z: e^z - y z */
+    case FASTNN_POISSON:
+    case FASTNN_POISSON_DEVIANCE: { /* output is z: e^z - y z, and y log y - y */
         const vec mean = v_exp(output);
         *slope = v_sub(mean, target);
-        return v_fnma(target, output, mean);
+        if (loss == FASTNN_POISSON) return v_fnma(target, output, mean);
+        const vec logarithm = v_log(v_select(v_less(zero, target), target, v_set1(1)));
+        return v_add(v_fma(target, v_sub(logarithm, output), mean), v_sub(zero, target));
     }
     case FASTNN_BINARY_CROSS_ENTROPY: {
         /* output is z: log(1 + e^z) - y z = log(1 + e^-|z|) + z ([z > 0] - y), which does not cancel for y = 0 or 1 */
@@ -127,6 +130,7 @@ INLINE void loss_of_lanes(int loss, double parameter, int labels, const loss_pan
         CASE(FASTNN_HUBER)
         CASE(FASTNN_QUANTILE)
         CASE(FASTNN_POISSON)
+        CASE(FASTNN_POISSON_DEVIANCE)
         CASE(FASTNN_BINARY_CROSS_ENTROPY)
     case FASTNN_MSE:
 #undef CASE

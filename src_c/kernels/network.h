@@ -67,7 +67,8 @@ static int keeps_slopes(const network *w) {
 }
 
 static int is_fused(int loss) {
-    return loss == FASTNN_POISSON || loss == FASTNN_BINARY_CROSS_ENTROPY || loss == FASTNN_CROSS_ENTROPY;
+    return loss == FASTNN_POISSON || loss == FASTNN_POISSON_DEVIANCE || loss == FASTNN_BINARY_CROSS_ENTROPY ||
+           loss == FASTNN_CROSS_ENTROPY;
 }
 
 static int64_t network_block_rows(const network *w, int64_t rows) {
@@ -458,14 +459,14 @@ static void network_input_gradient(const network *w, const void *parameters, con
     }
 }
 
-static double network_penalty(const network *w, const void *parameters, void *gradient) {
+static double network_penalty(const network *w, const void *parameters, void *gradient, double l2) {
     double sum = 0;
     for (int64_t l = 0; l < w->n_layers; l++) {
         const layer *of = w->layers + l;
         const int64_t n = of->n_inputs * of->n_outputs;
         const real *weights = (const real *)parameters + of->weights;
         real *g = (real *)gradient + of->weights;
-        if (gradient) map_pairs(g, g, weights, v_set1((real)w->l2), n, v_add_product);
+        if (gradient) map_pairs(g, g, weights, v_set1((real)l2), n, v_add_product);
         sum += sum_of_squares(weights, n);
     }
     return sum;

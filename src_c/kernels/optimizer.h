@@ -1,12 +1,16 @@
 /* The optimizers: one sweep over a stretch of the parameters, its gradient and the state.
  *
- *     sgd       v = momentum v + g                       w -= rate v, or for Nesterov's rate (g + momentum v)
+ *     sgd       v = momentum v + c g                     w -= r v, or for Nesterov's r (c g + momentum v)
  *     rmsprop   s = beta_2 s + (1 - beta_2) g^2          w -= rate g / (sqrt(s) + epsilon)
  *     adam      m = beta_1 m + (1 - beta_1) g            w -= rate weight_decay w
  *               s = beta_2 s + (1 - beta_2) g^2          w -= rate / c_1 m / (sqrt(s) / sqrt(c_2) + epsilon)
  *
  * with c_i = 1 - beta_i^t (Sutskever et al. 2013; Tieleman and Hinton 2012; Kingma and Ba 2015; Loshchilov and Hutter 2019;
- * the variants are PyTorch's). `first` holds v or m, `second` s. */
+ * the variants are PyTorch's). `first` holds v or m, `second` s.
+ *
+ * sgd's c and r are 1 and rate, or the other way round with rate_in_velocity, which differs where the rate changes. With
+ * epsilon_hat adam divides by sqrt(s / c_2) + epsilon / sqrt(c_2), the last form in Kingma and Ba's section 2. TensorFlow and
+ * scikit-learn have these two. */
 #ifndef FASTNN_KERNELS_OPTIMIZER_H
 #define FASTNN_KERNELS_OPTIMIZER_H
 
@@ -23,15 +27,20 @@ typedef struct {
 
 static sweep sweep_of(const fastnn_update *u) {
     const int adam = u->optimizer == FASTNN_ADAM;
-    const double rate = adam ? u->learning_rate / (1 - u->beta_1_power) : u->learning_rate;
+    const int in_velocity = u->rate_in_velocity && (u->optimizer == FASTNN_MOMENTUM || u->optimizer == FASTNN_NESTEROV);
+    const double root = adam ? sqrt(1 - u->beta_2_power) : 1;
+    double rate = adam ? u->learning_rate / (1 - u->beta_1_power) : in_velocity ? 1 : u->learning_rate;
+    if (adam && u->epsilon_hat) rate *= root;
     return (sweep){.scale = v_set1((real)u->gradient_scale),
                    .rate = v_set1((real)rate),
                    .decay = v_set1((real)(u->learning_rate * u->weight_decay)),
                    .beta_1 = v_set1((real)u->beta_1),
-                   .rest_1 = v_set1((real)(1 - u->beta_1)),
+                   .rest_1 = v_set1((real)(adam          ? 1 - u->beta_1
+                                           : in_velocity ? u->learning_rate
+                                                         : 1)),
                    .beta_2 = v_set1((real)u->beta_2),
                    .rest_2 = v_set1((real)(1 - u->beta_2)),
-                   .root = v_set1((real)(adam ? 1 / sqrt(1 - u->beta_2_power) : 1)),
+                   .root = v_set1((real)(u->epsilon_hat ? 1 : 1 / root)),
                    .epsilon = v_set1((real)u->epsilon)};
 }
 
@@ -49,14 +58,15 @@ INLINE parameter sgd(const sweep *c, parameter p, vec g) {
 }
 
 INLINE parameter momentum(const sweep *c, parameter p, vec g) {
-    p.first = v_flushed(v_fma(c->beta_1, p.first, g));
+    p.first = v_flushed(v_fma(c->beta_1, p.first, v_mul(c->rest_1, g)));
     p.w = v_fnma(c->rate, p.first, p.w);
     return p;
 }
 
 INLINE parameter nesterov(const sweep *c, parameter p, vec g) {
-    p.first = v_flushed(v_fma(c->beta_1, p.first, g));
-    p.w = v_fnma(c->rate, v_fma(c->beta_1, p.first, g), p.w);
+    const vec part = v_mul(c->rest_1, g);
+    p.first = v_flushed(v_fma(c->beta_1, p.first, part));
+    p.w = v_fnma(c->rate, v_fma(c->beta_1, p.first, part), p.w);
     return p;
 }
 

@@ -1,0 +1,256 @@
+"""What the two estimators in scikit-learn's shape share: their parameters, their network, and the course of a fit."""
+
+import operator
+from abc import abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fastnn.lbfgs import fit_lbfgs
+from fastnn.losses import ACTIVATIONS
+from fastnn.mlp import MLP
+from fastnn.optimizers import SGD, Adam, AdamW, RMSProp
+from fastnn.schedules import ReduceOnPlateau, Schedule
+from fastnn.solvers import Examples, Stochastic
+
+OPTIMIZERS = (SGD, RMSProp, Adam, AdamW)
+CLOSED_UNIT = Interval(Real, 0, 1, closed="both")
+HALF_OPEN_UNIT = Interval(Real, 0, 1, closed="left")
+AT_LEAST_0 = Interval(Real, 0, None, closed="left")
+ABOVE_0 = Interval(Real, 0, None, closed="neither")
+AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
+
+
+class BaseMLP(BaseEstimator):  # type: ignore[misc]
+    """A network in scikit-learn's shape; `MLPClassifier` and `MLPRegressor` say what their parameters mean.
+
+    `network_`, a fastnn.MLP, holds all that was learned. `coefs_` and `intercepts_` are lists of views of its
+    parameters; what a user puts in the place of one of them is copied into the network before it is next used.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": ["array-like", AT_LEAST_1],
+        "activation": [StrOptions({*ACTIVATIONS, "logistic"}), list, tuple],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam", "rmsprop", "adamw"}), *OPTIMIZERS],
+        "alpha": [AT_LEAST_0],
+        "batch_size": [StrOptions({"auto"}), AT_LEAST_1],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Schedule, ReduceOnPlateau],
+        "learning_rate_init": [ABOVE_0, Schedule, ReduceOnPlateau],
+        "power_t": [AT_LEAST_0],
+        "max_iter": [AT_LEAST_1],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [AT_LEAST_0],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean", StrOptions({"resume"})],
+        "momentum": [CLOSED_UNIT],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [HALF_OPEN_UNIT],
+        "beta_1": [HALF_OPEN_UNIT],
+        "beta_2": [HALF_OPEN_UNIT],
+        "epsilon": [ABOVE_0],
+        "n_iter_no_change": [AT_LEAST_1, Options(Real, {np.inf})],
+        "max_fun": [AT_LEAST_1],
+        "dropout": [HALF_OPEN_UNIT],
+        "n_threads": [AT_LEAST_1, None],
+        "max_time": [AT_LEAST_0, None],
+        "callbacks": [callable, list, tuple],
+    }
+
+    @abstractmethod
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:  # noqa: N803
+        """Check X and y; return X and the targets that the network learns: (n, k), or class numbers (n,)."""
+
+    @abstractmethod
+    def _output(self, y: NDArray[Any]) -> tuple[int, str, Any]:
+        """Return how many outputs the targets make, scikit-learn's name of their activation, and MLP's loss."""
+
+    @abstractmethod
+    def _score_outputs(self, outputs: NDArray[Any], examples: Examples) -> float:
+        """Return the score of a network's outputs on the examples of early stopping."""
+
+    def _hidden_sizes(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if np.any(np.array(sizes) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return sizes
+
+    def _fit(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        sample_weight: Any = None,
+        incremental: bool = False,
+        validation: tuple[Any, Any] | None = None,
+    ) -> "BaseMLP":
+        hidden = self._hidden_sizes()
+        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        X, y = self._validate_input(X, y, incremental, reset=first_pass)  # noqa: N806
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        sample_weight = self._weigh_classes(y, sample_weight, incremental)
+        self.n_outputs_, self.out_activation_, loss = self._output(y)
+        if first_pass or self.warm_start != "resume" or not hasattr(self, "_random_state"):
+            self._random_state = check_random_state(self.random_state)
+        self._prepare_network([X.shape[1], *hidden, self.n_outputs_], loss, X.dtype, first_pass)
+        examples = Examples(X, y, sample_weight)
+        if self.solver == "lbfgs":
+            fit_lbfgs(self, examples)
+        else:
+            Stochastic(self, examples, self._validation_examples(validation), incremental).run()
+        return self
+
+    def _weigh_classes(self, y: NDArray[Any], sample_weight: Any, incremental: bool) -> Any:
+        return sample_weight
+
+    def _validation_examples(self, validation: tuple[Any, Any] | None) -> Examples | None:
+        if validation is None:
+            return None
+        X, y = self._validate_input(*validation, incremental=True, reset=False)  # noqa: N806
+        return Examples(X, y, None)
+
+    def _prepare_network(self, sizes: list[int], loss: Any, dtype: np.dtype[Any], first_pass: bool) -> None:
+        """Make the network, with new weights or with those there are, if it is not the one to go on with."""
+        activations = [self.activation] * (len(sizes) - 2) if isinstance(self.activation, str) else self.activation
+        options = {
+            "activation": ["sigmoid" if name == "logistic" else name for name in activations],
+            "loss": loss,
+            "l2": float(self.alpha),
+            "dropout": float(self.dropout),
+        }
+        if not first_pass:
+            self._go_on(sizes, options, dtype)
+            return
+        self._adopt(MLP(sizes, dtype=dtype, seed=0, convention="scikit-learn", **options))
+        self._network_options = options
+        self.n_layers_ = len(sizes)
+        self.n_iter_ = self.t_ = 0
+        self._draw_weights(activations)
+        if self.solver != "lbfgs":
+            self.loss_curve_: list[float] = []
+            self._no_improvement_count = 0
+            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+            self.best_validation_score_ = -np.inf if self.early_stopping else None
+            self.best_loss_ = None if self.early_stopping else np.inf
+            self._best_parameters = self.network_.parameters.copy() if self.early_stopping else None
+
+    def _draw_weights(self, activations: Sequence[str]) -> None:
+        """Draw what scikit-learn draws, in its order: uniform within Glorot and Bengio's (2010) limit."""
+        name = self.activation if isinstance(self.activation, str) else None
+        for layer, (coef, intercept) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
+            own = name or (activations[min(layer, len(activations) - 1)] if activations else "identity")
+            limit = np.sqrt((2.0 if own in ("logistic", "sigmoid") else 6.0) / sum(coef.shape))
+            coef[...] = self._random_state.uniform(-limit, limit, coef.shape)
+            intercept[...] = self._random_state.uniform(-limit, limit, intercept.shape)
+
+    def _go_on(self, sizes: list[int], options: dict[str, Any], dtype: np.dtype[Any]) -> None:
+        """Keep the weights; only where set_params changed the network is it made anew."""
+        shapes = [tuple(np.shape(coef)) for coef in self.coefs_]
+        if shapes != list(pairwise(sizes)):
+            raise ValueError(
+                f"a further fit needs layers of the sizes of coefs_, {shapes}; hidden_layer_sizes and y ask for {sizes}"
+            )
+        network: MLP | None = self.__dict__.get("network_")
+        if network is not None and options == self._network_options:
+            self._synchronize()
+            return
+        dtype = dtype if network is None else network.dtype
+        coefs, intercepts = self.coefs_, self.intercepts_
+        self._adopt(MLP(sizes, dtype=dtype, seed=0, convention="scikit-learn", **options))
+        self._network_options = options
+        for arrays, views in ((coefs, self.coefs_), (intercepts, self.intercepts_)):
+            for array, view in zip(arrays, views, strict=True):
+                view[...] = array
+
+    def _adopt(self, network: MLP) -> None:
+        """Take a network for one's own: `coefs_` and `intercepts_` become views of it."""
+        self.network_ = network
+        self.coefs_: list[Any] = list(network.weights)
+        self.intercepts_: list[Any] = list(network.biases)
+        self._views = [*self.coefs_, *self.intercepts_]
+
+    def _synchronize(self) -> MLP:
+        """Return the network, with what a user has put in the place of `coefs_` or `intercepts_` copied into it."""
+        arrays = [*self.coefs_, *self.intercepts_]
+        if any(map(operator.is_not, arrays, self._views)) or len(arrays) != len(self._views):
+            pairs: Any = ((self.coefs_, self.network_.weights), (self.intercepts_, self.network_.biases))
+            for arrays, target in pairs:
+                if len(arrays) != len(target):
+                    raise ValueError(f"coefs_ and intercepts_ must have {len(target)} arrays each; got {len(arrays)}")
+                for i, array in enumerate(arrays):
+                    target[i] = array
+            self._adopt(self.network_)
+        return self.network_
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "network_" in state:
+            self._synchronize()
+            for name in ("coefs_", "intercepts_", "_views"):
+                state.pop(name, None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "network_" in self.__dict__:
+            self._adopt(self.network_)
+
+    def _outputs(self, X: Any, check_input: bool = True) -> NDArray[Any]:  # noqa: N803
+        """Return the network's outputs (n, k)."""
+        check_is_fitted(self)
+        if check_input:
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)  # noqa: N806
+        return self._synchronize().predict(X.toarray() if hasattr(X, "toarray") else X, n_threads=self.n_threads)
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> "BaseMLP":  # noqa: N803
+        """Train a new network, or with `warm_start` the one there is.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+            Inputs.
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+            Targets: class labels for a classifier, numbers for a regressor.
+        sample_weight : array-like, shape (n_samples,), optional
+            How much each row counts, at least 0.
+        X_val, y_val : array-like, optional
+            Further rows, which are not trained on. Their loss after each epoch goes to `validation_loss_curve_`; with
+            `early_stopping` they take the place of the rows that would be set aside.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is wrong, or the training diverges.
+        """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together")
+        if X_val is not None and self.solver == "lbfgs":
+            raise ValueError("X_val and y_val need a stochastic solver; got solver='lbfgs'")
+        return self._fit(X, y, sample_weight, validation=None if X_val is None else (X_val, y_val))
+
+    def _check_solver(self) -> bool:
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

@@ -1,0 +1,20 @@
+"""The packages that are optional: each is imported where it is first used."""
+
+import importlib
+from typing import Any
+
+
+def import_extra(module: str, extra: str, user: str) -> Any:
+    """Import a module that `user`, a function's name, needs and that `extra` of pyproject.toml installs.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed; the one line says what to run.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:  # it is there, and lacks something itself
+            raise
+        raise ImportError(f'{user} needs {error.name}; run: pip install "fastnn-cpu[{extra}]"') from None
