@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastnn.config import show_config
     from fastnn.early_stopping import EarlyStopping
     from fastnn.history import History
+    from fastnn.interchange.scikit_learn import from_sklearn
     from fastnn.interchange.torch import from_torch
     from fastnn.losses import Huber, Quantile
     from fastnn.mlp import MLP
@@ -56,6 +57,7 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() sorts
     "StepDecay",
     "WarmUp",
     "available_isas",
+    "from_sklearn",
     "from_torch",
     "isa",
     "matmul",
@@ -71,6 +73,7 @@ _LAZY = {
     "config": ("show_config",),
     "early_stopping": ("EarlyStopping",),
     "history": ("History",),
+    "interchange.scikit_learn": ("from_sklearn",),
     "interchange.torch": ("from_torch",),
     "losses": ("Huber", "Quantile"),
     "mlp": ("MLP",),

@@ -1,5 +1,6 @@
 """MLPClassifier: a network that classifies, in scikit-learn's shape."""
 
+import os
 from typing import Any, ClassVar
 
 import numpy as np
@@ -337,6 +338,31 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
         self._fit(X, y, sample_weight, incremental=True)
         return self
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the classifier as an ONNX model, which ONNX Runtime and others run without Python or fastnn.
+
+        Input and outputs are named as by skl2onnx with the option ``zipmap=False``: "X", shape (n, n_features), in the
+        network's dtype; "label", what `predict` returns, int64 or strings; and "probabilities", what `predict_proba`
+        returns. The rest is as in `MLP.to_onnx`.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file's name, taken as it is.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If the labels are neither strings nor integers of 64 bits.
+        ImportError
+            Without the package onnx.
+        """
+        from fastnn.interchange.onnx import write_classifier
+
+        write_classifier(self, path)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -243,6 +243,29 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             raise ValueError("X_val and y_val need a stochastic solver; got solver='lbfgs'")
         return self._fit(X, y, sample_weight, validation=None if X_val is None else (X_val, y_val))
 
+    def to_sklearn(self) -> Any:
+        """Make a fitted estimator of scikit-learn of this one.
+
+        It has the same parameters, weights and attributes, copied, predicts the same within rounding, and goes on from
+        the state of the optimizer, the learning rate and the random stream, as with `from_sklearn` the other way round.
+        `n_threads` and `validation_loss_curve_` have no place there and are left off.
+
+        Returns
+        -------
+        sklearn.neural_network.MLPClassifier or MLPRegressor
+
+        Raises
+        ------
+        ValueError
+            If a parameter has a value that scikit-learn lacks: an activation, solver or loss of fastnn's own, dropout,
+            class_weight, max_time or callbacks.
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        """
+        from fastnn.interchange.scikit_learn import to_sklearn
+
+        return to_sklearn(self)
+
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":
             raise AttributeError(

@@ -12,9 +12,10 @@ def import_extra(module: str, extra: str, user: str) -> Any:
     ImportError
         If it is not installed; the one line says what to run.
     """
+    package = module.partition(".")[0]
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:  # it is there, and lacks something itself
+        if error.name not in (module, package):  # it is there, and lacks something itself
             raise
-        raise ImportError(f'{user} needs {error.name}; run: pip install "fastnn-cpu[{extra}]"') from None
+        raise ImportError(f'{user} needs {package}; run: pip install "fastnn-cpu[{extra}]"') from None

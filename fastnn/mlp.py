@@ -5,7 +5,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -21,9 +21,6 @@ from fastnn.parameters import LayerArrays, overwrite, restore
 from fastnn.progress import check_verbose
 from fastnn.threads import thread_count
 from fastnn.training import Training
-
-if TYPE_CHECKING:
-    import torch
 
 SHARED_ROWS = 64  # in a batch: fewer are one thread's
 HE = ("relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "sin")  # the others take Glorot's limits
@@ -634,7 +631,7 @@ class MLP:
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"cannot load {os.fspath(path)}: it does not describe a network ({error!r})") from None
 
-    def to_torch(self, *, logits: bool = False) -> "torch.nn.Sequential":
+    def to_torch(self, *, logits: bool = False) -> Any:
         """Make a PyTorch network of this one, with its parameters, copied, and its dtype.
 
         It has Linear modules, the activations and, if there is dropout, Dropout after each hidden layer, and it is in

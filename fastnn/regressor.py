@@ -1,5 +1,6 @@
 """MLPRegressor: a network that predicts numbers, in scikit-learn's shape."""
 
+import os
 from typing import Any, ClassVar
 
 import numpy as np
@@ -254,3 +255,25 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         """
         self._fit(X, y, sample_weight, incremental=True)
         return self
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the regressor as an ONNX model, which ONNX Runtime and others run without Python or fastnn.
+
+        Input and output are named as by skl2onnx: "X", shape (n, n_features), and "variable", shape (n, n_outputs), in
+        the network's dtype. The rest is as in `MLP.to_onnx`.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file's name, taken as it is.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the regressor is not fitted.
+        ImportError
+            Without the package onnx.
+        """
+        from fastnn.interchange.onnx import write_regressor
+
+        write_regressor(self, path)

@@ -265,9 +265,11 @@ def test_wrong_types():
         fastnn.MLP([3, 2]).to_torch(logits=True)
 
 
-def test_the_modules_of_our_own_can_be_pickled_and_traced():
+def test_the_modules_of_our_own():
     module = fastnn.MLP([2, 3, 1], activation="sin", loss="poisson", seed=0).to_torch()
-    assert repr(pickle.loads(pickle.dumps(module))) == repr(module)
+    x = torch.ones(1, 2)
+    assert pickle.loads(pickle.dumps(module))(x) == module(x)
+    assert torch.export.export(module, (x,)).module()(x) == module(x)
     assert repr(fastnn.from_torch(module)) == "MLP(2-3-1, sin-exp, loss='poisson', dtype=float32)"
     from fastnn.interchange import torch as ours
 

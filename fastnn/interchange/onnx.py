@@ -38,9 +38,12 @@ class Graph:
         self._outputs: list[Any] = []
         self._inputs = [self._describe("X", net.dtype, ("n", net.layer_sizes[0]))]
 
-    def _describe(self, name: str, dtype: np.dtype[Any], shape: Sequence[int | str]) -> Any:
-        helper = self._onnx.helper
-        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), shape)
+    def _describe(self, name: str, dtype: Any, shape: Sequence[int | str]) -> Any:
+        return self._onnx.helper.make_tensor_value_info(name, self.tensor_type(dtype), shape)
+
+    def tensor_type(self, dtype: Any) -> int:
+        """Return ONNX's number of a dtype; that of object is its strings."""
+        return int(self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add a node and name its result."""
@@ -57,7 +60,7 @@ class Graph:
     def output(self, value: str, name: str, dtype: Any, shape: Sequence[int | str]) -> None:
         """Make a value an output of this name."""
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name], name=f"node_{name}"))
-        self._outputs.append(self._describe(name, np.dtype(dtype), shape))
+        self._outputs.append(self._describe(name, dtype, shape))
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the file; one that is there already is replaced when the new one is complete."""
@@ -85,6 +88,54 @@ def write_network(net: MLP, path: str | os.PathLike[str]) -> None:
     graph = Graph(net, "MLP.to_onnx")
     graph.output(add_network(graph, net), "output", net.dtype, ("n", net.layer_sizes[-1]))
     graph.write(path)
+
+
+def write_classifier(estimator: Any, path: str | os.PathLike[str]) -> None:
+    """Write a fitted MLPClassifier; its `to_onnx` says what."""
+    net, binarizer = _fitted_network(estimator), estimator._label_binarizer
+    graph = Graph(net, "MLPClassifier.to_onnx")
+    p, k = add_network(graph, net), net.layer_sizes[-1]
+    if binarizer.y_type_.startswith("multilabel"):
+        label = graph.add("Cast", graph.add("Greater", p, graph.constant(0.5)), to=graph.tensor_type(np.int64))
+        graph.output(label, "label", np.int64, ("n", k))
+    else:
+        if k == 1:
+            p, k = graph.add("Concat", graph.add("Sub", graph.constant(1), p), p, axis=1), 2
+        labels = _labels(estimator.classes_)
+        if len(labels) == 1:  # where the second column has no class of its own
+            labels = np.repeat(labels, 2)
+        indices = graph.add("ArgMax", p, axis=1, keepdims=0)
+        label = graph.add("Gather", graph.constant(labels, labels.dtype, "classes"), indices)
+        graph.output(label, "label", labels.dtype, ("n",))
+    graph.output(p, "probabilities", net.dtype, ("n", k))
+    graph.write(path)
+
+
+def write_regressor(estimator: Any, path: str | os.PathLike[str]) -> None:
+    """Write a fitted MLPRegressor; its `to_onnx` says what."""
+    net = _fitted_network(estimator)
+    graph = Graph(net, "MLPRegressor.to_onnx")
+    graph.output(add_network(graph, net), "variable", net.dtype, ("n", net.layer_sizes[-1]))
+    graph.write(path)
+
+
+def _fitted_network(estimator: Any) -> MLP:
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(estimator)
+    net: MLP = estimator._synchronize()
+    return net
+
+
+def _labels(classes: NDArray[Any]) -> NDArray[Any]:
+    """Return the classes as ONNX has labels: int64, or strings."""
+    if classes.dtype.kind in "biuf":
+        labels = classes.astype(np.int64)
+        if (labels == classes).all():
+            return labels
+    elif all(isinstance(label, str) for label in classes.tolist()):
+        return classes.astype(object)
+    raise ValueError(f"classes_ must be strings, or integers of 64 bits, for labels in ONNX; got {classes!r}")
 
 
 def add_network(graph: Graph, net: MLP) -> str:

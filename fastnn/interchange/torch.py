@@ -1,17 +1,14 @@
 """PyTorch: fastnn.from_torch reads a torch.nn.Sequential, and MLP.to_torch makes one."""
 
-import functools
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from fastnn import checks
 from fastnn.extras import import_extra
 from fastnn.losses import ACTIVATIONS, LOSSES, Huber, Quantile, parse_loss
 from fastnn.mlp import MLP
-
-if TYPE_CHECKING:
-    import torch
 
 # By the class's name in torch.nn: fastnn's name, and what the arguments must be for the functions to be the same.
 # Above Softplus's threshold, 20 by default, PyTorch returns z: that is off by at most log(1 + exp(-20)) = 2.1e-9.
@@ -45,7 +42,7 @@ class _Layer:
 
 
 def from_torch(
-    module: "torch.nn.Module",
+    module: Any,
     *,
     loss: str | Huber | Quantile | None = None,
     l2: float = 0.0,
@@ -122,7 +119,7 @@ def from_torch(
     return net
 
 
-def to_torch(net: MLP, logits: bool) -> "torch.nn.Sequential":
+def to_torch(net: MLP, logits: bool) -> Any:
     """Make a torch.nn.Sequential of a network; `MLP.to_torch` says what it is."""
     torch = import_extra("torch", "torch", "MLP.to_torch")
     outputs = LOSSES[parse_loss(net.loss_function)[0]].output_activations
@@ -147,7 +144,7 @@ def to_torch(net: MLP, logits: bool) -> "torch.nn.Sequential":
     return torch.nn.Sequential(*modules).eval()
 
 
-def _activation(name: str, torch: Any, dtype: Any) -> "list[torch.nn.Module]":
+def _activation(name: str, torch: Any, dtype: Any) -> list[Any]:
     """Return the module of an activation, or none for the identity."""
     match name:
         case "identity":
@@ -157,7 +154,7 @@ def _activation(name: str, torch: Any, dtype: Any) -> "list[torch.nn.Module]":
         case "softmax":
             return [torch.nn.Softmax(dim=-1)]
         case "sin" | "exp":
-            return [_own_modules()[name.capitalize()]()]
+            return [_own_module(name.capitalize())()]
     return [getattr(torch.nn, next(key for key, (value, _) in MODULES.items() if value == name))()]
 
 
@@ -225,7 +222,7 @@ def _add_dropout(name: str, module: Any, layers: list[_Layer]) -> None:
 
 def _add_activation(name: str, module: Any, layers: list[_Layer], torch: Any) -> None:
     """Give the last layer the activation that a module is."""
-    classes = {key: getattr(torch.nn, key) for key in MODULES} | _own_modules()
+    classes = {key: getattr(torch.nn, key) for key in MODULES} | {key: _own_module(key) for key in OWN_MODULES}
     kind = next((key for key, cls in classes.items() if _is(module, cls)), None)
     if kind is None:
         _refuse(name, module, f"an MLP takes Linear, Dropout, {', '.join(MODULES)} and Sequentials of them")
@@ -281,31 +278,20 @@ def _output_activation(last: _Layer, loss: str) -> str:
     raise ValueError(f"with loss {loss!r} the module must end {expected}; got {last.activation}{advice}")
 
 
-@functools.cache
-def _own_modules() -> dict[str, Any]:
-    """Define Sin and Exp, whose base class is PyTorch's, when they are first needed."""
-    import_extra("torch", "torch", "fastnn.interchange.torch")
-    import torch
-
-    class Sin(torch.nn.Module):
-        """The sine of each element."""
-
-        def forward(self, z: Any) -> Any:
-            return torch.sin(z)
-
-    class Exp(torch.nn.Module):
-        """The exponential function of each element."""
-
-        def forward(self, z: Any) -> Any:
-            return torch.exp(z)
-
-    for cls in (Sin, Exp):
-        cls.__qualname__ = cls.__name__  # by which pickle finds them here
-    return {"Sin": Sin, "Exp": Exp}
-
-
 def __getattr__(name: str) -> Any:
-    """Give Sin and Exp (PEP 562)."""
-    if name in OWN_MODULES:
-        return _own_modules()[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Define Sin or Exp when it is first asked for, here or by pickle: its base class is PyTorch's (PEP 562)."""
+    if name not in OWN_MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    torch = import_extra("torch", "torch", f"{__name__}.{name}")
+    function = getattr(torch, OWN_MODULES[name])
+
+    def forward(self: Any, z: Any) -> Any:
+        return function(z)
+
+    members = {"__module__": __name__, "__doc__": f"torch.{OWN_MODULES[name]} as a module.", "forward": forward}
+    cls = globals()[name] = type(name, (torch.nn.Module,), members)
+    return cls
+
+
+def _own_module(name: str) -> Any:
+    return getattr(sys.modules[__name__], name)
