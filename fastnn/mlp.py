@@ -310,7 +310,8 @@ class MLP:
             With 1, show losses and the time left on stderr: a bar if tqdm is installed, else lines.
         n_threads : int, optional
             The most threads to use, at least 1. By default as many as the process has processors, or fewer if
-            OMP_NUM_THREADS or threadpoolctl say so. Small steps take fewer threads. The bits do not depend on it.
+            OMP_NUM_THREADS or threadpoolctl say so. Small steps take fewer threads, and all take one where they are
+            measured to be no faster together. The bits do not depend on it.
 
         Returns
         -------
