@@ -30,6 +30,9 @@ EXTRAS = {  # by what gives them away
     "MLPRegressor": "sklearn",
 }
 
+# The code of a page trains for a second; in scalar code, which emulates fused multiply-adds, for minutes, to the same bits.
+once = pytest.mark.skipif(fastnn.isa() != fastnn.available_isas()[0], reason="runs on the best instruction set only")
+
 in_a_source_tree = pytest.mark.skipif(
     not PAGES, reason="the tests are not in a source tree, so there is no documentation beside them"
 )
@@ -69,6 +72,7 @@ def test_the_pages_have_code():
     assert {path.stem for path in PAGES if list(blocks(path))} >= {"index", "quickstart", "tutorial", "saving"}
 
 
+@once
 @pytest.mark.parametrize(
     ("line", "code", "shown"), [pytest.param(*block, id=f"line {block[0]}") for block in blocks(README)]
 )
@@ -78,6 +82,7 @@ def test_readme(line, code, shown, tmp_path, monkeypatch):
     run_block(README, line, code, shown, {"__name__": "__main__"})
 
 
+@once
 @pytest.mark.parametrize("page", [pytest.param(path, id=path.stem) for path in PAGES if list(blocks(path))])
 def test_page(page, tmp_path, monkeypatch):
     """A page's blocks in their order, as in one notebook; where an extra is missing, those before it."""

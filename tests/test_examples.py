@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+import fastnn
+
 ROOT = Path(__file__).parents[1]
 SCRIPTS = {path.stem: path for path in sorted((ROOT / "examples").glob("*.py"))}
 MOST_BYTES = 100_000  # of a picture that is committed
 
-pytestmark = pytest.mark.skipif(
-    not SCRIPTS, reason="the tests are not in a source tree, so there are no examples beside them"
-)
+pytestmark = [
+    pytest.mark.skipif(not SCRIPTS, reason="the tests are not in a source tree, so there are no examples beside them"),
+    pytest.mark.skipif(fastnn.isa() != fastnn.available_isas()[0], reason="runs on the best instruction set only"),
+]
 
 
 @pytest.fixture
