@@ -28,6 +28,7 @@ EXTRAS = {  # by what gives them away
     "sklearn": "sklearn",
     "MLPClassifier": "sklearn",
     "MLPRegressor": "sklearn",
+    "scipy": "scipy",
 }
 
 in_a_source_tree = pytest.mark.skipif(
