@@ -3,6 +3,8 @@
 import importlib
 from typing import Any
 
+NAMES = {"sklearn": "scikit-learn", "torch": "PyTorch"}  # of packages that are imported by others
+
 
 def import_extra(module: str, extra: str, user: str) -> Any:
     """Import a module that `user`, a function's name, needs and that `extra` of pyproject.toml installs.
@@ -18,4 +20,6 @@ def import_extra(module: str, extra: str, user: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name not in (module, package):  # it is there, and lacks something itself
             raise
-        raise ImportError(f'{user} needs {package}; run: pip install "fastnn-cpu[{extra}]"') from None
+        raise ImportError(
+            f'{user} needs {NAMES.get(package, package)}; run: pip install "fastnn-cpu[{extra}]"'
+        ) from None

@@ -672,7 +672,6 @@ class MLP:
         """
         from fastnn.interchange.torch import to_torch
 
-        self._engine.check_idle()
         return to_torch(self, logits)
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
@@ -713,7 +712,6 @@ class MLP:
         """
         from fastnn.interchange.onnx import write_network
 
-        self._engine.check_idle()
         write_network(self, path)
 
     def _in_float64(self) -> "MLP":

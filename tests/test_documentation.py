@@ -28,6 +28,7 @@ EXTRAS = {  # by what gives them away
     "sklearn": "sklearn",
     "MLPClassifier": "sklearn",
     "MLPRegressor": "sklearn",
+    "scipy": "scipy",
 }
 
 # The code of a page trains for a second; in scalar code, which emulates fused multiply-adds, for minutes, to the same bits.

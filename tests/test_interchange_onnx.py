@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 
 import networks
 import numpy as np
@@ -138,6 +139,15 @@ def test_dropout_is_for_training(tmp_path):
     net.to_onnx(tmp_path / "net.onnx")
     x = np.ones((5, 3), "float32")
     np.testing.assert_allclose(run(tmp_path / "net.onnx", x)[0], net.predict(x), rtol=1e-6)
+
+
+def test_while_another_thread_trains(tmp_path):
+    net = fastnn.MLP([2, 3, 1])
+    other = threading.Thread(target=net._engine.acquire)
+    other.start()
+    other.join()
+    with pytest.raises(RuntimeError, match="in use by another thread"):
+        net.to_onnx(tmp_path / "net.onnx")
 
 
 def test_without_onnx(monkeypatch, tmp_path):

@@ -101,8 +101,8 @@ def test_regressors(target, dtype, tmp_path):
 def test_skl2onnx(target, dtype, tmp_path):
     """The same inputs and outputs as skl2onnx's model of the same network.
 
-    It is wrong itself for two labels, whose probabilities it takes for those of two classes, and where there is one
-    class; a regressor's outputs it makes into one column; poisson it does not know.
+    It is wrong itself for two labels, whose probabilities it takes for those of two classes; where there is one class,
+    it gives one column of scikit-learn's two; a regressor's outputs it makes into one column; poisson it does not know.
     """
     skl2onnx = pytest.importorskip("skl2onnx", reason="skl2onnx is not installed")
     if target == "multilabel" and dtype == np.float64:

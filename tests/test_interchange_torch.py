@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+import threading
 import warnings
 from collections import OrderedDict
 
@@ -278,9 +279,18 @@ def test_the_modules_of_our_own():
         ours.Nonsense  # noqa: B018 - the access is the test
 
 
+def test_while_another_thread_trains():
+    net = fastnn.MLP([2, 3, 1])
+    other = threading.Thread(target=net._engine.acquire)
+    other.start()
+    other.join()
+    with pytest.raises(RuntimeError, match="in use by another thread"):
+        net.to_torch()
+
+
 def test_without_pytorch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ImportError, match=r'^MLP.to_torch needs torch; run: pip install "fastnn-cpu\[torch\]"$'):
+    with pytest.raises(ImportError, match=r'^MLP.to_torch needs PyTorch; run: pip install "fastnn-cpu\[torch\]"$'):
         fastnn.MLP([2, 1]).to_torch()
-    with pytest.raises(ImportError, match=r"^fastnn.from_torch needs torch"):
+    with pytest.raises(ImportError, match=r"^fastnn.from_torch needs PyTorch"):
         fastnn.from_torch(None)

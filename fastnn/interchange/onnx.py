@@ -140,6 +140,7 @@ def _labels(classes: NDArray[Any]) -> NDArray[Any]:
 
 def add_network(graph: Graph, net: MLP) -> str:
     """Add all layers of a network, from X to the result that is named."""
+    net._engine.check_idle()
     a = "X"
     for i, (weights, biases, activation) in enumerate(zip(net.weights, net.biases, net.activations, strict=True)):
         parameters = [graph.constant(weights, name=f"weights_{i}")]

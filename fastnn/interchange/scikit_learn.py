@@ -120,6 +120,7 @@ def to_sklearn(estimator: Any) -> Any:
     is_classifier = isinstance(estimator, fastnn.MLPClassifier)
     cls = neural_network.MLPClassifier if is_classifier else neural_network.MLPRegressor
     network = estimator._synchronize()
+    network._engine.check_idle()
     parameters = estimator.get_params(deep=False)
     own = parameters.keys() - inspect.signature(cls).parameters.keys() - {*WITHOUT_EFFECT}
     for name in sorted(own):

@@ -125,6 +125,7 @@ def to_torch(net: MLP, logits: bool) -> Any:
     outputs = LOSSES[parse_loss(net.loss_function)[0]].output_activations
     if checks.boolean(logits, "logits") and len(outputs) > 1:
         raise ValueError(f"logits must be False with loss {net.loss_function!r}, which is not one of logits; got True")
+    net._engine.check_idle()
     dtype = getattr(torch, net.dtype.name)
     *hidden, output = net.activations
     modules = []
