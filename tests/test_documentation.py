@@ -31,7 +31,7 @@ EXTRAS = {  # by what gives them away
     "scipy": "scipy",
 }
 
-# The code of a page trains for a second; in scalar code, which emulates fused multiply-adds, for minutes, to the same bits.
+# A page's code trains for a second; in scalar code, which emulates fused multiply-adds, for a minute, to the same bits.
 once = pytest.mark.skipif(fastnn.isa() != fastnn.available_isas()[0], reason="runs on the best instruction set only")
 
 in_a_source_tree = pytest.mark.skipif(
