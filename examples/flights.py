@@ -17,7 +17,7 @@ import fastnn
 
 SETTINGS = {
     "hidden_layer_sizes": (128, 64, 32, 8),
-    "max_iter": 5,
+    "max_iter": 3,
     "batch_size": 256,
     "alpha": 0,
     "random_state": 0,

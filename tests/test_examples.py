@@ -68,4 +68,4 @@ def test_flights(run_example):
     printed = run_example("flights", ["sklearn", "pandas"])
     scores = {name: float(score) for name, score in re.findall(r"^(.+): R2 (\S+),", printed, re.MULTILINE)}
     assert scores["the mean"] < 0.01 < scores["the delay at departure, a line"] < scores["fastnn"]
-    assert abs(scores["fastnn"] - scores["scikit-learn"]) < 0.02
+    assert abs(scores["fastnn"] - scores["sklearn"]) < 0.02
