@@ -449,6 +449,35 @@ cdef class Network:
         """The outputs (n, k) into `out`, a C-ordered array of the network's dtype."""
         self.run_prediction(rows, out, n_threads)
 
+    def predict_plain(self, x, int64_t n_threads):
+        """The outputs (n, k) for x (n, d), or None where x is not plain: contiguous, of the network's dtype and finite.
+
+        One row takes half a microsecond beside its arithmetic.
+        """
+        cdef const fastnn_kernels *table = active_table(self.bits)
+        cdef array_fields *fields = <array_fields *> <void *> x
+        cdef int64_t item_size = self.bits // 8, n_inputs = self.layers[0].n_inputs, n
+        cdef Workspace scratch
+        if (type(x) is not ndarray or fields.nd != 2 or <void *> fields.descr != <void *> self.dtype
+                or fields.dimensions[0] == 0 or fields.dimensions[1] != n_inputs
+                or (n_inputs != 1 and fields.strides[1] != item_size)
+                or (fields.dimensions[0] != 1 and fields.strides[0] != n_inputs * item_size)
+                or <uintptr_t> fields.data % item_size != 0):
+            return None
+        n = fields.dimensions[0]
+        self.check_idle()
+        if not table.sum_squared_error(fields.data, fields.data, n * n_inputs) == 0:  # the squares of x - x
+            return None
+        out = empty((n, self.layers[self.network.n_layers - 1].n_outputs), self.dtype)
+        if n != 1 or self.network.n_parameters > LONG_ROW:
+            self.run_prediction(Rows(x), out, n_threads)
+            return out
+        scratch = Workspace()
+        table.network_forward_row(&self.network, self.first_parameter, fields.data,
+                                  (<array_fields *> <void *> out).data,
+                                  scratch.reserve(table.network_scratch(&self.network, 1)))
+        return out
+
     def loss(self, Rows rows, int64_t n_threads):
         """The objective of some rows."""
         return self.run_prediction(rows, None, n_threads)
