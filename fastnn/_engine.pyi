@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Self, disjoint_base
 
+from fastnn.data import SparseTable
+
 ACTIVATIONS: tuple[str, ...]
 LOSSES: tuple[str, ...]
 ELEMENT_TYPES: tuple[str, ...]
@@ -15,14 +17,14 @@ REASONS: dict[int, str]
 class Rows:
     def __init__(
         self,
-        x: NDArray[Any],
+        x: NDArray[Any] | SparseTable,
         y: NDArray[Any] | None = None,
         weights: NDArray[np.float64] | None = None,
         weight_unit: float = 1,
         labels: bool = False,
     ) -> None: ...
     @property
-    def x(self) -> NDArray[Any]: ...
+    def x(self) -> NDArray[Any] | SparseTable: ...
     @property
     def y(self) -> NDArray[Any] | None: ...
     @property

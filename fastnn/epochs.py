@@ -27,6 +27,20 @@ from fastnn.threads import thread_count
 MOST_EPOCHS_IN_A_CALL = 1 << 16
 SHOWN_EVERY = 0.1  # seconds
 FOREVER = 2**62
+# The attributes of an estimator that only these epochs make: those of an old fit are no part of a new one.
+STOCHASTIC = (
+    "loss_curve_",
+    "best_loss_",
+    "validation_scores_",
+    "best_validation_score_",
+    "validation_loss_curve_",
+    "_no_improvement_count",
+    "_best_parameters",
+    "_last_parameters",
+    "_optimizer",
+    "_order",
+    "_split_state",
+)
 
 
 class Stochastic:
@@ -59,12 +73,26 @@ class Stochastic:
         self.validation_rows = None if validation is None else validation.rows(self.network)
         self.order = self._first_order() if e.shuffle else None
         self.history = History(validation=validation is not None)
+        self._begin_curves()
         self.watch = self._watch()
         work = 3 * self.batch_size * self.network.parameters.size if self.batch_size >= SHARED_ROWS else 0
         self.n_threads = thread_count(e.n_threads, work)
         self.deadline = _engine.seconds() + (math.inf if e.max_time is None else e.max_time)
-        if validation is not None and not hasattr(e, "validation_loss_curve_"):
-            e.validation_loss_curve_ = []
+
+    def _begin_curves(self) -> None:
+        """Begin what the fits before have not begun, or not with this early_stopping."""
+        e = self.estimator
+        e.loss_curve_ = getattr(e, "loss_curve_", [])
+        e._no_improvement_count = getattr(e, "_no_improvement_count", 0)
+        if self.validation is not None:
+            e.validation_loss_curve_ = getattr(e, "validation_loss_curve_", [])
+        if not e.early_stopping:
+            e.validation_scores_ = e.best_validation_score_ = None
+            best = getattr(e, "best_loss_", None)
+            e.best_loss_ = math.inf if best is None else best
+        elif getattr(e, "validation_scores_", None) is None:
+            e.validation_scores_, e.best_validation_score_, e.best_loss_ = [], -math.inf, None
+            e._best_parameters = self.network.parameters.copy()
 
     def _first_order(self) -> NDArray[np.int64]:
         last = getattr(self.estimator, "_order", None)

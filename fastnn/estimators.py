@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastnn.epochs import Stochastic
+from fastnn.epochs import STOCHASTIC, Stochastic
 from fastnn.lbfgs import fit_lbfgs
 from fastnn.losses import ACTIVATIONS
 from fastnn.mlp import MLP
@@ -144,15 +144,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         self.n_layers_ = len(sizes)
         self.n_iter_ = self.t_ = 0
         self._draw_weights(activations)
-        for name in ("validation_loss_curve_", "_optimizer", "_order", "_last_parameters"):
+        for name in STOCHASTIC:
             self.__dict__.pop(name, None)
-        if self.solver != "lbfgs":
-            self.loss_curve_: list[float] = []
-            self._no_improvement_count = 0
-            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
-            self.best_loss_ = None if self.early_stopping else np.inf
-            self._best_parameters = self.network_.parameters.copy() if self.early_stopping else None
 
     def _draw_weights(self, activations: Sequence[str]) -> None:
         """Draw what scikit-learn draws, in its order: uniform within Glorot and Bengio's (2010) limit."""
@@ -233,13 +226,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 return outputs
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)  # noqa: N806
-        return self._synchronize().predict(X.toarray() if hasattr(X, "toarray") else X, n_threads=self.n_threads)
+        return self._synchronize().predict(X.tocsr() if hasattr(X, "tocsr") else X, n_threads=self.n_threads)
 
     def _jacobian(self, X: Any) -> Any:  # noqa: N803
         """Return d output / d X, (n, k, d), or (n, d) where there is one output."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)  # noqa: N806
-        jacobian = self._synchronize().jacobian(X.toarray() if hasattr(X, "toarray") else X)
+        jacobian = self._synchronize().jacobian(X.tocsr() if hasattr(X, "tocsr") else X)
         return jacobian.reshape(len(jacobian), -1) if self.n_outputs_ == 1 else jacobian
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]

@@ -26,7 +26,7 @@ class Examples(NamedTuple):
 
     def rows(self, network: MLP) -> _engine.Rows:
         """Describe them to the engine."""
-        x = self.x.toarray() if hasattr(self.x, "toarray") else self.x
+        x = self.x.tocsr() if hasattr(self.x, "tocsr") else self.x
         return network._rows(x, self.y, self.weights)
 
 

@@ -115,10 +115,9 @@ static fastnn_batch batch_at(const fastnn_training *t, int64_t number) {
     if (batch.order) {
         batch.order += first;
     } else {
-        batch.x.data = (const char *)batch.x.data + first * batch.x.row_stride;
-        batch.y.data = (const char *)batch.y.data + first * batch.y.row_stride;
-        if (batch.weights.data)
-            batch.weights.data = (const char *)batch.weights.data + first * batch.weights.row_stride;
+        batch.x = fastnn_table_from(batch.x, first);
+        batch.y = fastnn_table_from(batch.y, first);
+        if (batch.weights.data) batch.weights = fastnn_table_from(batch.weights, first);
     }
     batch.dropout_key = t->dropout_key + (uint64_t)number * 0x9e3779b97f4a7c15u;
     return batch;
