@@ -170,6 +170,24 @@ def predictions(results):
     return table(["a prediction", "fastnn, µs", *rivals.values()], rows) + "\n\n" + best_rivals(cases)
 
 
+def estimators(results):
+    """Microseconds per step of a fit and per call of a prediction, and scikit-learn's times over them."""
+    rows = {}
+    for case in results["fit"]:
+        n, d = case["rows"]
+        rows.setdefault(f"{case['name']}, {n:,} x {d}: a step of `fit`", {})[case["dtype"]] = case["contenders"]
+    for case in results["predict"]:
+        title = f"{case['name']}: `{case['method']}`, {case['rows']:,} row{'s' if case['rows'] > 1 else ''}"
+        rows.setdefault(title, {})[case["dtype"]] = case["contenders"]
+    cells = [
+        [title, *(cell for dtype in DTYPES for cell in (significant(pair[dtype][0]["microseconds"]["median"]),
+                                                        times(pair[dtype][1]["times_fastnn"])))]
+        for title, pair in rows.items()
+    ]  # fmt: skip
+    theirs = "scikit-learn " + results["fit"][0]["contenders"][1]["version"]
+    return table(["", *(text for dtype in DTYPES for text in (f"{dtype}, µs", theirs))], cells)
+
+
 def rivals_of(cases):
     """Map the names of all rivals to their names with versions."""
     contenders = (contender for case in cases for contender in case["contenders"] if contender["name"] != OURS)
@@ -209,6 +227,8 @@ TABLES = {
     "train2": ("train2", networks),
     "predict": ("predict", predictions),
     "widths": ("widths", widths),
+    "estimators": ("estimators", estimators),
+    "estimators_machine": ("estimators", machine),
 }
 
 

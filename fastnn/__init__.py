@@ -103,7 +103,7 @@ def __getattr__(name: str) -> object:
                 value = getattr(importlib.import_module(f"fastnn.{module}"), name)
             except ModuleNotFoundError as error:
                 needed, distribution, extra = _EXTRAS.get(module, ("", "", ""))
-                if error.name != needed:
+                if (error.name or "").partition(".")[0] != needed:
                     raise
                 raise ImportError(f'fastnn.{name} needs {distribution}: pip install "fastnn-cpu[{extra}]"') from None
             globals()[name] = value

@@ -22,6 +22,8 @@ from fastnn._kernels cimport (
     FASTNN_CONVENTION_OWN,
     FASTNN_CONVENTION_SCIKIT_LEARN,
     FASTNN_FINISHED,
+    FASTNN_INT32,
+    FASTNN_INT64,
     FASTNN_MOMENTUM,
     FASTNN_NESTEROV,
     FASTNN_NOT_FINITE,
@@ -120,11 +122,26 @@ cdef fastnn_table_view view_of(object array) except *:
     view.row_stride, view.column_stride = array.strides
     view.columns = array.shape[1]
     view.type = ELEMENT_TYPES.index(array.dtype.name)
+    view.indices = view.row_starts = NULL
+    return view
+
+
+cdef fastnn_table_view sparse_view_of(object table) except *:
+    """A fastnn.data.SparseTable as the kernels read it. The caller keeps it alive."""
+    cdef fastnn_table_view view
+    view.data = <const void *> <uintptr_t> address(table.elements)
+    view.row_stride = view.column_stride = 0
+    view.columns = table.shape[1]
+    view.type = ELEMENT_TYPES.index(table.elements.dtype.name)
+    view.indices = <const void *> <uintptr_t> address(table.indices)
+    view.row_starts = <const void *> <uintptr_t> address(table.row_starts)
+    view.index_type = FASTNN_INT32 if table.indices.dtype.itemsize == 4 else FASTNN_INT64
     return view
 
 
 cdef class Rows:
-    """Inputs x (n, d) and, if any, targets y (n, k), or class numbers (n, 1), and weights (n, 1) of float64.
+    """Inputs x (n, d), an array or a fastnn.data.SparseTable; if any, targets y (n, k), or class numbers (n, 1), and
+    weights (n, 1) of float64.
 
     `weight_unit` is the power of two that the weights were multiplied by.
     """
@@ -135,7 +152,7 @@ cdef class Rows:
     def __init__(self, x, y=None, weights=None, double weight_unit=1, bint labels=False):
         self.x, self.y, self.weights = x, y, weights
         self.batch.rows = x.shape[0]
-        self.batch.x = view_of(x)
+        self.batch.x = view_of(x) if type(x) is ndarray else sparse_view_of(x)
         if y is not None:
             self.batch.y = view_of(y)
         if weights is not None:
@@ -424,7 +441,8 @@ cdef class Network:
         if (self.network.n_layers != 2 or rows.batch.rows != TEXTBOOK_ROWS or f.training.batch_size < TEXTBOOK_ROWS
                 or first.bias or first.activation != SIGMOID or second.activation != SIGMOID or first.dropout > 0
                 or second.n_outputs != 1 or self.network.loss != LOSSES.index("sse") or self.network.l2 != 0
-                or rows.weights is not None or optimizer.kind != "sgd" or optimizer.clip_norm != 0 or f.watches
+                or rows.weights is not None or rows.batch.x.indices != NULL
+                or optimizer.kind != "sgd" or optimizer.clip_norm != 0 or f.watches
                 or f.validation.data.rows != 0):
             return None
         x, y = np.ascontiguousarray(rows.x, self.dtype), np.ascontiguousarray(rows.y, self.dtype)
@@ -460,6 +478,35 @@ cdef class Network:
     def predict(self, Rows rows, out, int64_t n_threads):
         """The outputs (n, k) into `out`, a C-ordered array of the network's dtype."""
         self.run_prediction(rows, out, n_threads)
+
+    def predict_plain(self, x, int64_t n_threads):
+        """The outputs (n, k) for x (n, d), or None where x is not plain: contiguous, of the network's dtype and finite.
+
+        One row takes half a microsecond beside its arithmetic.
+        """
+        cdef const fastnn_kernels *table = active_table(self.bits)
+        cdef array_fields *fields = <array_fields *> <void *> x
+        cdef int64_t item_size = self.bits // 8, n_inputs = self.layers[0].n_inputs, n
+        cdef Workspace scratch
+        if (type(x) is not ndarray or fields.nd != 2 or <void *> fields.descr != <void *> self.dtype
+                or fields.dimensions[0] == 0 or fields.dimensions[1] != n_inputs
+                or (n_inputs != 1 and fields.strides[1] != item_size)
+                or (fields.dimensions[0] != 1 and fields.strides[0] != n_inputs * item_size)
+                or <uintptr_t> fields.data % item_size != 0):
+            return None
+        n = fields.dimensions[0]
+        self.check_idle()
+        if not table.sum_squared_error(fields.data, fields.data, n * n_inputs) == 0:  # the squares of x - x
+            return None
+        out = empty((n, self.layers[self.network.n_layers - 1].n_outputs), self.dtype)
+        if n != 1 or self.network.n_parameters > LONG_ROW:
+            self.run_prediction(Rows(x), out, n_threads)
+            return out
+        scratch = Workspace()
+        table.network_forward_row(&self.network, self.first_parameter, fields.data,
+                                  (<array_fields *> <void *> out).data,
+                                  scratch.reserve(table.network_scratch(&self.network, 1)))
+        return out
 
     def loss(self, Rows rows, int64_t n_threads):
         """The objective of some rows."""

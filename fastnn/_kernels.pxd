@@ -31,12 +31,15 @@ cdef extern from "fastnn.h" nogil:
         void *output
         double learning_rate
 
-    int FASTNN_FLOAT32, FASTNN_FLOAT64
+    int FASTNN_FLOAT32, FASTNN_FLOAT64, FASTNN_INT32, FASTNN_INT64
 
     ctypedef struct fastnn_table_view:
         const void *data
         int64_t row_stride, column_stride, columns
         int type
+        const void *indices
+        const void *row_starts
+        int index_type
 
     ctypedef struct fastnn_layer:
         int64_t n_inputs, n_outputs, weights, features

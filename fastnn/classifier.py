@@ -299,7 +299,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             In the network's dtype, its columns in the order of `classes_`.
         """
         outputs = self._outputs(X)
-        return np.hstack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
+        if self.n_outputs_ != 1:
+            return outputs
+        probabilities = np.empty((len(outputs), 2), outputs.dtype)
+        np.subtract(1, outputs, out=probabilities[:, :1])
+        probabilities[:, 1:] = outputs
+        return probabilities
 
     def predict_log_proba(self, X: Any) -> Any:  # noqa: N803
         """Return the logarithms of `predict_proba`.
@@ -314,6 +319,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         """
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
+
+    def input_gradient(self, X: Any) -> Any:  # noqa: N803
+        """Return the derivative of each probability with respect to each input.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_features) or (n_samples, n_classes, n_features)
+            For two classes that of the probability of the second.
+        """
+        return self._jacobian(X)
 
     @available_if(lambda estimator: estimator._check_solver())  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]

@@ -1,6 +1,7 @@
 """Rows as the training kernels read them: where they lie, in the type they have, without a copy."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,22 @@ from fastnn._kernels import as_floating
 
 USUAL_EXPONENTS = 32  # of weights, as powers of two
 CHECKED_ELEMENTS = 1 << 16  # at a time: a check needs little memory beside the data's own
+
+
+@dataclass(frozen=True, eq=False)
+class SparseTable:
+    """Compressed sparse rows: row i has elements[j] in column indices[j], j from row_starts[i] to row_starts[i + 1].
+
+    The arrays are contiguous and aligned, the last two of int32 or both of int64.
+    """
+
+    elements: NDArray[Any]
+    indices: NDArray[Any]
+    row_starts: NDArray[Any]
+    shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        return self.shape[0]
 
 
 def inputs(x: ArrayLike, name: str, n_inputs: int, dtype: np.dtype[Any]) -> Rows:
@@ -39,8 +56,8 @@ def rows(
     return Rows(features, values, *weights(sample_weight, names[2], len(features), loss, dtype), labels)
 
 
-def _inputs(x: ArrayLike, name: str, n_inputs: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    array = table(x, name, dtype)
+def _inputs(x: ArrayLike, name: str, n_inputs: int, dtype: np.dtype[Any]) -> NDArray[Any] | SparseTable:
+    array = sparse_table(x, name, dtype) if hasattr(x, "indptr") else table(x, name, dtype)
     if array.shape[1] != n_inputs:
         raise ValueError(f"{name} must have {n_inputs} columns, the network's inputs; got shape {array.shape}")
     return array
@@ -56,6 +73,26 @@ def table(value: ArrayLike, name: str, dtype: np.dtype[Any], *, column: bool = F
         raise ValueError(f"{name} must have 2 dimensions, (rows, columns); got shape {array.shape}{hint}")
     check_finite(array, name, dtype)
     return array
+
+
+def sparse_table(value: Any, name: str, dtype: np.dtype[Any]) -> SparseTable:
+    """Return SciPy's compressed sparse rows, or an array like them, as the engine reads them, without a copy."""
+    if getattr(value, "format", None) != "csr":
+        raise TypeError(f"{name} must be a dense array or compressed sparse rows (csr); got {type(value).__name__}")
+    n_rows, n_columns = value.shape
+    elements = np.require(numeric(value.data, f"{name}.data"), None, ["C", "A"])
+    index = np.int32 if value.indices.dtype == value.indptr.dtype == np.int32 else np.int64
+    indices, starts = (np.require(part, index, ["C", "A"]) for part in (value.indices, value.indptr))
+    if (
+        starts.shape != (n_rows + 1,)
+        or (np.diff(starts) < 0).any()
+        or starts[0] < 0
+        or starts[-1] > min(len(indices), len(elements))
+        or (len(indices) and not 0 <= indices.min() <= indices.max() < n_columns)
+    ):
+        raise ValueError(f"{name} must be sound compressed sparse rows; its indices or indptr reach outside of it")
+    check_finite(elements.reshape(-1, 1), f"{name}.data", dtype)
+    return SparseTable(elements, indices, starts, (n_rows, n_columns))
 
 
 def numeric(value: ArrayLike, name: str) -> NDArray[Any]:

@@ -14,12 +14,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from fastnn.epochs import STOCHASTIC, Stochastic
 from fastnn.lbfgs import fit_lbfgs
 from fastnn.losses import ACTIVATIONS
 from fastnn.mlp import MLP
+from fastnn.monitoring import CallbackSupportMixin, Monitor
 from fastnn.optimizers import SGD, Adam, AdamW, RMSProp
 from fastnn.schedules import ReduceOnPlateau, Schedule
-from fastnn.solvers import Examples, Stochastic
+from fastnn.solvers import Examples
+from fastnn.threads import thread_count
 
 OPTIMIZERS = (SGD, RMSProp, Adam, AdamW)
 CLOSED_UNIT = Interval(Real, 0, 1, closed="both")
@@ -29,7 +32,7 @@ ABOVE_0 = Interval(Real, 0, None, closed="neither")
 AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 
 
-class BaseMLP(BaseEstimator):  # type: ignore[misc]
+class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """A network in scikit-learn's shape; `MLPClassifier` and `MLPRegressor` say what their parameters mean.
 
     `network_`, a fastnn.MLP, holds all that was learned. `coefs_` and `intercepts_` are lists of views of its
@@ -93,21 +96,26 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         incremental: bool = False,
         validation: tuple[Any, Any] | None = None,
     ) -> "BaseMLP":
-        hidden = self._hidden_sizes()
+        hidden, monitor = self._hidden_sizes(), Monitor(self, X, y, sample_weight)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._validate_input(X, y, incremental, reset=first_pass)  # noqa: N806
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         sample_weight = self._weigh_classes(y, sample_weight, incremental)
         self.n_outputs_, self.out_activation_, loss = self._output(y)
-        if first_pass or self.warm_start != "resume" or not hasattr(self, "_random_state"):
+        if first_pass or incremental or self.warm_start != "resume":
             self._random_state = check_random_state(self.random_state)
         self._prepare_network([X.shape[1], *hidden, self.n_outputs_], loss, X.dtype, first_pass)
         examples = Examples(X, y, sample_weight)
+        if incremental:
+            Stochastic(self, examples, None, monitor=None).run()
+            return self
+        monitor.begin()
         if self.solver == "lbfgs":
-            fit_lbfgs(self, examples)
+            fit_lbfgs(self, examples, monitor)
         else:
-            Stochastic(self, examples, self._validation_examples(validation), incremental).run()
+            Stochastic(self, examples, self._validation_examples(validation), monitor).run()
+        monitor.end()
         return self
 
     def _weigh_classes(self, y: NDArray[Any], sample_weight: Any, incremental: bool) -> Any:
@@ -136,13 +144,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self.n_layers_ = len(sizes)
         self.n_iter_ = self.t_ = 0
         self._draw_weights(activations)
-        if self.solver != "lbfgs":
-            self.loss_curve_: list[float] = []
-            self._no_improvement_count = 0
-            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
-            self.best_loss_ = None if self.early_stopping else np.inf
-            self._best_parameters = self.network_.parameters.copy() if self.early_stopping else None
+        for name in STOCHASTIC:
+            self.__dict__.pop(name, None)
 
     def _draw_weights(self, activations: Sequence[str]) -> None:
         """Draw what scikit-learn draws, in its order: uniform within Glorot and Bengio's (2010) limit."""
@@ -172,14 +175,16 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             for array, view in zip(arrays, views, strict=True):
                 view[...] = array
 
-    def _adopt(self, network: MLP) -> None:
-        """Take a network for one's own: `coefs_` and `intercepts_` become views of it."""
-        self.network_ = network
-        self.coefs_: list[Any] = list(network.weights)
-        self.intercepts_: list[Any] = list(network.biases)
-        self._views = [*self.coefs_, *self.intercepts_]
+    @staticmethod
+    def _attributes_of(network: MLP) -> dict[str, Any]:
+        """Return the attributes that make a network one's own; `coefs_` and `intercepts_` are views of it."""
+        coefs, intercepts = list(network.weights), list(network.biases)
+        return {"network_": network, "coefs_": coefs, "intercepts_": intercepts, "_views": [*coefs, *intercepts]}
 
-    def _synchronize(self) -> MLP:
+    def _adopt(self, network: MLP) -> None:
+        self.__dict__.update(self._attributes_of(network))
+
+    def _synchronize(self) -> Any:
         """Return the network, with what a user has put in the place of `coefs_` or `intercepts_` copied into it."""
         arrays = [*self.coefs_, *self.intercepts_]
         if any(map(operator.is_not, arrays, self._views)) or len(arrays) != len(self._views):
@@ -205,12 +210,30 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         if "network_" in self.__dict__:
             self._adopt(self.network_)
 
-    def _outputs(self, X: Any, check_input: bool = True) -> NDArray[Any]:  # noqa: N803
-        """Return the network's outputs (n, k)."""
+    def _outputs(self, X: Any) -> Any:  # noqa: N803
+        """Return the network's outputs (n, k).
+
+        scikit-learn's validation takes a hundred times as long as one row of a small network. An array that the engine
+        can take as it is, of the right width and finite, could not fail it, but for feature names that are missing.
+        """
+        fitted = self.__dict__
+        if type(X) is np.ndarray and X.ndim == 2 and "network_" in fitted and "feature_names_in_" not in fitted:
+            engine = self._synchronize()._engine
+            rows = len(X)
+            threads = 1 if rows == 1 else thread_count(self.n_threads, rows * engine.parameters.size)
+            outputs = engine.predict_plain(X, threads)
+            if outputs is not None:
+                return outputs
         check_is_fitted(self)
-        if check_input:
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)  # noqa: N806
-        return self._synchronize().predict(X.toarray() if hasattr(X, "toarray") else X, n_threads=self.n_threads)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)  # noqa: N806
+        return self._synchronize().predict(X.tocsr() if hasattr(X, "tocsr") else X, n_threads=self.n_threads)
+
+    def _jacobian(self, X: Any) -> Any:  # noqa: N803
+        """Return d output / d X, (n, k, d), or (n, d) where there is one output."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)  # noqa: N806
+        jacobian = self._synchronize().jacobian(X.tocsr() if hasattr(X, "tocsr") else X)
+        return jacobian.reshape(len(jacobian), -1) if self.n_outputs_ == 1 else jacobian
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> "BaseMLP":  # noqa: N803

@@ -10,15 +10,16 @@ import scipy.optimize
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from fastnn.monitoring import Monitor
 from fastnn.solvers import NOT_FINITE, Examples
 from fastnn.threads import thread_count
 
 
-class _TimeUpError(Exception):
-    """Ends SciPy's loop."""
+class _EndError(Exception):
+    """Ends SciPy's loop before it has converged."""
 
 
-def fit_lbfgs(estimator: Any, examples: Examples) -> None:
+def fit_lbfgs(estimator: Any, examples: Examples, monitor: Monitor) -> None:
     """Minimize the loss of all rows by L-BFGS (Liu and Nocedal 1989), which computes in float64 for float32 too."""
     e, network = estimator, estimator.network_
     twin = network if network.dtype == np.float64 else network._in_float64()
@@ -37,8 +38,14 @@ def fit_lbfgs(estimator: Any, examples: Examples) -> None:
         best["parameters"] = parameters.copy()
         if e.verbose:
             print(f"Iteration {best['iterations']}, loss = {best['loss']:.8f}")
-        if time.monotonic() >= deadline:
-            raise _TimeUpError
+        stops = False
+        if monitor.is_active:
+            e.n_iter_ = best["iterations"] - 1
+            monitor.begin_epoch()
+            network._engine.parameters[...] = parameters
+            stops = monitor.end_epoch()
+        if stops or time.monotonic() >= deadline:
+            raise _EndError
 
     try:
         result = scipy.optimize.minimize(
@@ -57,7 +64,7 @@ def fit_lbfgs(estimator: Any, examples: Examples) -> None:
                 ConvergenceWarning,
                 stacklevel=2,
             )
-    except _TimeUpError:
+    except _EndError:
         e.n_iter_, e.loss_, parameters = best["iterations"], best["loss"], best["parameters"]
     if not np.isfinite(parameters).all():
         raise ValueError(NOT_FINITE)

@@ -26,6 +26,10 @@ SHARED_ROWS = 64  # in a batch: fewer are one thread's
 HE = ("relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "sin")  # the others take Glorot's limits
 
 
+def _overlaps(out: NDArray[Any], x: NDArray[Any] | data.SparseTable) -> bool:
+    return np.may_share_memory(out, x.elements if isinstance(x, data.SparseTable) else x)
+
+
 class MLP:
     """A dense network of any depth, trained and run in compiled code.
 
@@ -269,8 +273,8 @@ class MLP:
 
         The rows are read where they are: an array of 32 or 64 bit floats, of integers or of booleans is never copied
         whole, whatever its strides, and may be a memory map that is larger than the memory. What is read is rounded to
-        the network's dtype. Lists, data frames, float16 and foreign byte orders are converted first. X and y must not
-        be changed meanwhile.
+        the network's dtype. Lists, data frames, float16 and foreign byte orders are converted first. X may also be
+        SciPy's compressed sparse rows, which are not made dense. X and y must not be changed meanwhile.
 
         Ctrl-C ends the fit, within some hundredths of a second or one step, and no KeyboardInterrupt is raised: the
         history says `stopped_by` "interrupt" and has the whole epochs, the network has the parameters of the last step,
@@ -409,7 +413,7 @@ class MLP:
         result = np.empty(shape, self._dtype)
         if out is not None:
             checks.output_array(out, "out", shape, self._dtype)
-            if out.flags.c_contiguous and out.flags.aligned and not np.may_share_memory(out, rows.x):
+            if out.flags.c_contiguous and out.flags.aligned and not _overlaps(out, rows.x):
                 result = out
         self._engine.predict(rows, result, threads)
         if out is None or result is out:

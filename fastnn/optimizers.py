@@ -31,7 +31,7 @@ class SGD(Option):
     learning_rate : float or schedule, default 0.01
         Length of a step, at least 0.
     momentum : float, default 0.0
-        What is kept of the last step's v, in [0, 1).
+        What is kept of the last step's v, in [0, 1].
     nesterov : bool, default False
         Look ahead along v; needs a momentum above 0.
     clip_norm : float, optional
@@ -56,7 +56,7 @@ class SGD(Option):
     def __post_init__(self) -> None:
         self._set(
             learning_rate=check_learning_rate(self.learning_rate, "learning_rate"),
-            momentum=checks.number(self.momentum, "momentum", minimum=0, below=1),
+            momentum=checks.number(self.momentum, "momentum", minimum=0, maximum=1),
             nesterov=checks.boolean(self.nesterov, "nesterov"),
             clip_norm=_check_clip_norm(self.clip_norm),
             rate_in_velocity=checks.boolean(self.rate_in_velocity, "rate_in_velocity"),

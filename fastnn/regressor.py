@@ -222,7 +222,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     def _score_outputs(self, outputs: NDArray[Any], examples: Examples) -> float:
         return r2(outputs, examples.y, examples.weights)
 
-    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+    def predict(self, X: Any) -> Any:  # noqa: N803
         """Return the network's outputs.
 
         Parameters
@@ -235,7 +235,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
             In the network's dtype.
         """
         outputs = self._outputs(X)
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+        return outputs.reshape(-1) if outputs.shape[1] == 1 else outputs
+
+    def input_gradient(self, X: Any) -> Any:  # noqa: N803
+        """Return the derivative of each prediction with respect to each input.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_features) or (n_samples, n_outputs, n_features)
+        """
+        return self._jacobian(X)
 
     @available_if(lambda estimator: estimator._check_solver())  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]

@@ -1,34 +1,17 @@
-"""How an estimator trains its network by epochs, with a stochastic optimizer.
-
-The rules are those of sklearn.neural_network; what they compute is the engine's, in one call for as many epochs as need
-nothing of Python between them.
-"""
+"""What an estimator trains on, and the optimizers by scikit-learn's names and rules."""
 
 import math
-import time
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_classifier
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 
 from fastnn import _engine
 from fastnn.descent import Descent
-from fastnn.history import History
-from fastnn.interrupts import HeldInterrupts
-from fastnn.mlp import MLP, SHARED_ROWS
+from fastnn.mlp import MLP
 from fastnn.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
-from fastnn.progress import Progress
-from fastnn.schedules import ReduceOnPlateau
-from fastnn.threads import thread_count
 
-MOST_EPOCHS_IN_A_CALL = 1 << 16
 SMALLEST_RATE = 1e-6  # of "adaptive"
-SHOWN_EVERY = 0.1  # seconds
-FOREVER = 2**62
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
@@ -43,7 +26,7 @@ class Examples(NamedTuple):
 
     def rows(self, network: MLP) -> _engine.Rows:
         """Describe them to the engine."""
-        x = self.x.toarray() if hasattr(self.x, "toarray") else self.x
+        x = self.x.tocsr() if hasattr(self.x, "tocsr") else self.x
         return network._rows(x, self.y, self.weights)
 
 
@@ -102,232 +85,3 @@ def solver_of(estimator: Any, parameters: NDArray[Any]) -> Solver:
     else:
         optimizer = RMSProp(rate, epsilon=e.epsilon)
     return Solver(optimizer, parameters, rule, float(e.power_t))
-
-
-class Stochastic:
-    """The epochs of one fit, or the one of a partial_fit."""
-
-    def __init__(self, estimator: Any, examples: Examples, validation: Examples | None, incremental: bool) -> None:
-        self.estimator = e = estimator
-        self.incremental = incremental
-        self.network: MLP = e.network_
-        if incremental and e.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        keeps = (incremental or e.warm_start == "resume") and hasattr(e, "_optimizer")
-        fresh = solver_of(e, self.network.parameters)
-        if not keeps or e._optimizer.optimizer != fresh.optimizer:
-            e._optimizer = fresh
-        if e.early_stopping and validation is None:
-            examples, validation = self._split(examples)
-        self.validation = validation
-        self.n_rows = examples.x.shape[0]
-        self.batch_size = self._batch_size()
-        self.rows = examples.rows(self.network)
-        self.validation_rows = None if validation is None else validation.rows(self.network)
-        self.order = np.arange(self.n_rows, dtype=np.int64) if e.shuffle else None
-        self.history = History(validation=validation is not None)
-        self.watch = self._watch()
-        work = 3 * self.batch_size * self.network.parameters.size if self.batch_size >= SHARED_ROWS else 0
-        self.n_threads = thread_count(e.n_threads, work)
-        self.deadline = _engine.seconds() + (math.inf if e.max_time is None else e.max_time)
-        if validation is not None and not hasattr(e, "validation_loss_curve_"):
-            e.validation_loss_curve_ = []
-
-    def _split(self, examples: Examples) -> tuple[Examples, Examples]:
-        """Set rows aside for early stopping, the same as scikit-learn does."""
-        e = self.estimator
-        binary = is_classifier(e) and e.n_outputs_ == 1
-        arrays = [array for array in examples if array is not None]
-        parts = train_test_split(
-            *arrays,
-            random_state=e._random_state,
-            test_size=e.validation_fraction,
-            stratify=examples.y.astype(bool) if binary else None,
-        )
-        parts += [None, None] if examples.weights is None else []
-        if parts[1].shape[0] < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
-        return Examples(*parts[0::2]), Examples(*parts[1::2])
-
-    def _batch_size(self) -> Any:
-        size = self.estimator.batch_size
-        if size == "auto":
-            return min(200, self.n_rows)
-        if size > self.n_rows:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
-            )
-        return min(int(size), self.n_rows)
-
-    def _watch(self) -> _engine.Watch:
-        """Watch the training loss, unless early stopping looks at a score."""
-        e = self.estimator
-        patience = FOREVER if math.isinf(e.n_iter_no_change) else int(e.n_iter_no_change)
-        watch = _engine.Watch(
-            self.validation_rows,
-            stops=not e.early_stopping,
-            on_validation=False,
-            patience=patience,
-            min_delta=e.tol,
-            against_lowest=True,
-        )
-        self.patience = patience
-        if not e.early_stopping:
-            watch.bad_epochs, watch.lowest_loss = e._no_improvement_count, e.best_loss_
-        return watch
-
-    def run(self) -> None:
-        """Train until the rules say to stop."""
-        e, verbose = self.estimator, self.estimator.verbose
-        shows_bar = verbose is not True and verbose == 1
-        self.prints = bool(verbose) and not shows_bar
-        self.one_by_one = bool(
-            e.early_stopping or e.callbacks or isinstance(e._optimizer.optimizer.learning_rate, ReduceOnPlateau)
-        )
-        self.network._engine.acquire()
-        try:
-            e.n_iter_ = 0
-            with Progress(1 if self.incremental else e.max_iter, shows_bar) as progress:
-                self._run_epochs(progress)
-        except KeyboardInterrupt:
-            self.history.stopped_by = "interrupt"
-        finally:
-            self.network._engine.release()
-        if self.history.stopped_by == "interrupt":
-            warnings.warn("Training interrupted by user.", stacklevel=2)
-        if e.early_stopping:
-            self.network._engine.parameters[...] = e._best_parameters
-
-    def _run_epochs(self, progress: Progress) -> None:
-        e = self.estimator
-        most = 1 if self.incremental else e.max_iter
-        chunk = 1 if self.one_by_one or e.verbose else MOST_EPOCHS_IN_A_CALL
-        while e.n_iter_ < most:
-            start = time.monotonic()
-            with HeldInterrupts() as interrupts:
-                reason = self._take_epochs(min(chunk, most - e.n_iter_), interrupts)
-            if interrupts.pending and reason == "finished":  # it came after the engine last looked
-                reason = "interrupt"
-            progress.update(self.history)
-            if reason == "not_finite":
-                self._end_diverged()
-                return
-            if e.early_stopping:
-                self._watch_score()
-            if e._no_improvement_count > self.patience and self._ends():
-                self.history.stopped_by = "early_stopping"
-            elif reason in ("max_time", "interrupt"):
-                self.history.stopped_by = reason
-            elif _engine.seconds() >= self.deadline:
-                self.history.stopped_by = "max_time"
-            for callback in self._callbacks():
-                stops = callback(e, self.history)
-                if isinstance(stops, (bool, np.bool_)) and stops:
-                    self.history.stopped_by = "callback"
-            if self.history.stopped_by is not None:
-                return
-            if e.verbose and not self.one_by_one and time.monotonic() - start < SHOWN_EVERY:
-                chunk = min(2 * chunk, MOST_EPOCHS_IN_A_CALL)
-        if not self.incremental:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the optimization hasn't "
-                "converged yet.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-
-    def _callbacks(self) -> Any:
-        callbacks = self.estimator.callbacks
-        return (callbacks,) if callable(callbacks) else callbacks
-
-    def _take_epochs(self, n_epochs: int, interrupts: HeldInterrupts) -> str:
-        """Do some epochs and write down what came of them; return why the engine came back."""
-        e = self.estimator
-        rates = e._optimizer.rates(n_epochs, e.t_, self.n_rows)
-        losses, validation_losses, ends = np.empty((3, n_epochs))
-        start = _engine.seconds()
-        done, reason = self.network._engine.fit(
-            self.rows,
-            self.batch_size,
-            e._optimizer.steps,
-            rates,
-            e._random_state._bit_generator,
-            False,
-            self.watch,
-            self.deadline,
-            interrupts,
-            self.n_threads,
-            losses,
-            validation_losses,
-            ends,
-            self.order,
-        )
-        e.n_iter_ += done
-        e.t_ += done * self.n_rows
-        e.loss_curve_ += losses[:done].tolist()
-        validates = self.validation_rows is not None
-        if validates:
-            e.validation_loss_curve_ += validation_losses[:done].tolist()
-        if done:
-            e.loss_ = e.loss_curve_[-1]
-            seconds = np.diff(ends[:done], prepend=start)
-            self.history.append(losses[:done], rates[:done], seconds, validation_losses[:done] if validates else None)
-        if not e.early_stopping:
-            e._no_improvement_count, e.best_loss_ = self.watch.bad_epochs, self.watch.lowest_loss
-        if self.prints:
-            for number, loss in enumerate(losses[:done].tolist(), e.n_iter_ - done + 1):
-                print(f"Iteration {number}, loss = {loss:.8f}")
-        e._optimizer.end_epochs(validation_losses[:done] if validates else losses[:done], e.t_)
-        return reason
-
-    def _watch_score(self) -> None:
-        """Compare the score after an epoch with the best one."""
-        e = self.estimator
-        assert self.validation is not None
-        assert self.validation_rows is not None
-        outputs = np.empty((len(self.validation_rows.x), e.n_outputs_), self.network.dtype)
-        self.network._engine.predict(self.validation_rows, outputs, self.n_threads)
-        score = e._score_outputs(outputs, self.validation) if np.isfinite(outputs).all() else math.nan
-        e.validation_scores_.append(score)
-        if self.prints:
-            print(f"Validation score: {score:f}")
-        e._no_improvement_count = e._no_improvement_count + 1 if score < e.best_validation_score_ + e.tol else 0
-        if score > e.best_validation_score_:
-            e.best_validation_score_ = score
-            e._best_parameters = self.network.parameters.copy()
-
-    def _ends(self) -> bool:
-        """Whether no progress for long ends the fit; else the learning rate falls and the count begins anew."""
-        e = self.estimator
-        what = "Validation score" if e.early_stopping else "Training loss"
-        message = f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive epochs."
-        if e._optimizer.slows():
-            if self.prints:
-                print(f"{message} Setting learning rate to {e._optimizer.learning_rate:f}")
-            e._no_improvement_count = self.watch.bad_epochs = 0
-            return False
-        if self.prints:
-            small = " Learning rate too small." if e._optimizer.rule == "adaptive" else ""
-            print(f"{message}{small} Stopping.")
-        return True
-
-    def _end_diverged(self) -> None:
-        """End a fit whose loss or a parameter is no longer finite: early stopping has better weights, else raise."""
-        e = self.estimator
-        e.loss_ = math.nan
-        if not e.early_stopping:
-            del e._optimizer
-            raise ValueError(
-                f"{NOT_FINITE} It happened in epoch {e.n_iter_ + 1}; the weights are those from before it."
-            )
-        e.loss_curve_.append(math.nan)
-        e.validation_scores_.append(math.nan)
-        e.n_iter_ += 1
-        warnings.warn(
-            f"Stochastic Optimizer: the loss or a parameter is no longer finite in epoch {e.n_iter_}; the weights are "
-            "those of the best validation score. A lower learning rate or scaled inputs may help.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )

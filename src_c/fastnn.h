@@ -77,7 +77,20 @@ typedef struct fastnn_table_view {
     const void *data;
     int64_t row_stride, column_stride, columns;
     int type;
+    /* Compressed sparse rows, unless `indices` is NULL: row i has the elements data[j] in the columns indices[j], for j from
+     * row_starts[i] to row_starts[i + 1], and zeros; elements of one column add up. The strides mean nothing then. */
+    const void *indices, *row_starts;
+    int index_type; /* of both: FASTNN_INT32 or FASTNN_INT64 */
 } fastnn_table_view;
+
+/* The same table from another row on. */
+static inline fastnn_table_view fastnn_table_from(fastnn_table_view table, int64_t row) {
+    if (table.indices)
+        table.row_starts = (const char *)table.row_starts + row * (table.index_type == FASTNN_INT32 ? 4 : 8);
+    else
+        table.data = (const char *)table.data + row * table.row_stride;
+    return table;
+}
 
 /* Losses; see kernels/loss.h */
 enum {

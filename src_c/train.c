@@ -115,10 +115,9 @@ static fastnn_batch batch_at(const fastnn_training *t, int64_t number) {
     if (batch.order) {
         batch.order += first;
     } else {
-        batch.x.data = (const char *)batch.x.data + first * batch.x.row_stride;
-        batch.y.data = (const char *)batch.y.data + first * batch.y.row_stride;
-        if (batch.weights.data)
-            batch.weights.data = (const char *)batch.weights.data + first * batch.weights.row_stride;
+        batch.x = fastnn_table_from(batch.x, first);
+        batch.y = fastnn_table_from(batch.y, first);
+        if (batch.weights.data) batch.weights = fastnn_table_from(batch.weights, first);
     }
     batch.dropout_key = t->dropout_key + (uint64_t)number * 0x9e3779b97f4a7c15u;
     return batch;
@@ -189,21 +188,19 @@ void fastnn_shuffle(int64_t *order, int64_t n, uint64_t (*next)(void *state), vo
     }
 }
 
-/* Uniform from 0 to most, by rejection from the bits that it needs. */
-static int64_t at_most(int64_t most, uint64_t (*next)(void *), uint32_t (*next_half)(void *), void *state) {
-    uint64_t mask = (uint64_t)most, draw;
-    for (int shift = 1; shift < 64; shift *= 2) mask |= mask >> shift;
-    do draw = (most <= UINT32_MAX ? next_half(state) : next(state)) & mask;
-    while (draw > (uint64_t)most);
-    return (int64_t)draw;
-}
-
+/* Each place is swapped with one up to it, which is drawn by rejection from as few bits as that needs. A draw that is rejected
+ * swaps the place with itself: no branch, for half of the draws may be rejected and no processor foresees which. */
 void fastnn_shuffle_further(int64_t *order, int64_t n, uint64_t (*next)(void *state),
                             uint32_t (*next_half)(void *state), void *state) {
-    for (int64_t i = n - 1; i > 0; i--) {
-        const int64_t j = at_most(i, next, next_half, state), row = order[i];
+    int64_t i = n - 1, mask = i;
+    for (int shift = 1; shift < 64; shift *= 2) mask |= mask >> shift;
+    while (i > 0) {
+        const int64_t draw = (int64_t)((mask <= UINT32_MAX ? next_half(state) : next(state)) & (uint64_t)mask);
+        const int64_t j = draw <= i ? draw : i, row = order[i];
         order[i] = order[j];
         order[j] = row;
+        i -= draw <= i;
+        mask = i > mask >> 1 ? mask : mask >> 1;
     }
 }
 

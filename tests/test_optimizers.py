@@ -111,7 +111,7 @@ class TestOptimizers:
         ("optimizer", "name", "values", "expected"),
         [
             (fastnn.SGD, "learning_rate", [-1e-300, -1], "at least 0"),
-            (fastnn.SGD, "momentum", [-0.1, 1, 1.5], "at least 0 and below 1"),
+            (fastnn.SGD, "momentum", [-0.1, 1.5], "at least 0 and at most 1"),
             (fastnn.SGD, "clip_norm", [0, -1], "above 0"),
             (fastnn.RMSProp, "learning_rate", [-1], "at least 0"),
             (fastnn.RMSProp, "alpha", [-0.1, 1], "at least 0 and below 1"),

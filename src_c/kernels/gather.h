@@ -1,7 +1,8 @@
 /* Rows of a table of any numeric type, picked by number and turned into panels: a panel holds `lanes` rows, feature by
  * feature. The lanes past the last row are filled with zeros.
  *
- * Elements are read byte by byte, as it were, so neither alignment nor strides matter. */
+ * Elements are read byte by byte, as it were, so neither alignment nor strides matter. Sparse rows, whose arrays are aligned,
+ * are written into a panel of zeros. */
 #ifndef FASTNN_KERNELS_GATHER_H
 #define FASTNN_KERNELS_GATHER_H
 
@@ -21,6 +22,34 @@ static void gather_row(real *panel, int64_t lanes, const table_view *from, const
             memcpy(&element, row, sizeof element);                                                                     \
             panel[j * lanes] = (real)element;                                                                          \
         }                                                                                                              \
+        break;
+        CASE(FASTNN_FLOAT32, float)
+        CASE(FASTNN_FLOAT64, double)
+        CASE(FASTNN_INT8, int8_t)
+        CASE(FASTNN_INT16, int16_t)
+        CASE(FASTNN_INT32, int32_t)
+        CASE(FASTNN_INT64, int64_t)
+        CASE(FASTNN_UINT8, uint8_t)
+        CASE(FASTNN_UINT16, uint16_t)
+        CASE(FASTNN_UINT32, uint32_t)
+        CASE(FASTNN_UINT64, uint64_t)
+#undef CASE
+    }
+}
+
+INLINE int64_t index_at(const void *indices, int type, int64_t i) {
+    return type == FASTNN_INT32 ? ((const int32_t *)indices)[i] : ((const int64_t *)indices)[i];
+}
+
+/* The elements that a sparse row has, into a lane of zeros. */
+static void gather_sparse_row(real *panel, int64_t lanes, const table_view *from, int64_t row) {
+    const int64_t first = index_at(from->row_starts, from->index_type, row);
+    const int64_t last = index_at(from->row_starts, from->index_type, row + 1);
+    switch (from->type) {
+#define CASE(name, type)                                                                                               \
+    case name:                                                                                                         \
+        for (int64_t j = first; j < last; j++)                                                                         \
+            panel[index_at(from->indices, from->index_type, j) * lanes] += (real)((const type *)from->data)[j];        \
         break;
         CASE(FASTNN_FLOAT32, float)
         CASE(FASTNN_FLOAT64, double)
@@ -66,6 +95,11 @@ static int is_plain(const table_view *from) {
 static void gather_panel(real *panel, int64_t lanes, const table_view *from, const int64_t *order, int64_t first,
                          int64_t rows) {
     int64_t i = 0;
+    if (from->indices) {
+        memset(panel, 0, (size_t)(from->columns * lanes) * sizeof(real));
+        for (; i < rows; i++) gather_sparse_row(panel + i, lanes, from, order ? order[first + i] : first + i);
+        return;
+    }
     if (is_plain(from)) {
         for (; i + VLEN <= rows; i += VLEN) {
             const real *whole[VLEN];
