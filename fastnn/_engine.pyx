@@ -107,7 +107,7 @@ cdef int64_t address(object array) except? -1:
 
 
 cdef object aligned_zeros(object n, object dtype):
-    """An array of n zeros from the beginning of a cache line on, so that no vector of whole parameters lies across two."""
+    """An array of n zeros that begins on a cache line, so that no vector of whole parameters lies across two."""
     memory = np.zeros(n * dtype.itemsize + FASTNN_ALIGNMENT, np.uint8)
     first = (FASTNN_ALIGNMENT - address(memory) % FASTNN_ALIGNMENT) % FASTNN_ALIGNMENT
     return memory[first:first + n * dtype.itemsize].view(dtype)
