@@ -19,6 +19,7 @@ from libc.string cimport memset
 
 from fastnn._kernels cimport (
     FASTNN_ADAM,
+    FASTNN_ALIGNMENT,
     FASTNN_CONVENTION_OWN,
     FASTNN_CONVENTION_SCIKIT_LEARN,
     FASTNN_FINISHED,
@@ -115,6 +116,13 @@ cdef int64_t address(object array) except? -1:
     return array.__array_interface__["data"][0]
 
 
+cdef object aligned_zeros(object n, object dtype):
+    """An array of n zeros that begins on a cache line, so that no vector of whole parameters lies across two."""
+    memory = np.zeros(n * dtype.itemsize + FASTNN_ALIGNMENT, np.uint8)
+    first = (FASTNN_ALIGNMENT - address(memory) % FASTNN_ALIGNMENT) % FASTNN_ALIGNMENT
+    return memory[first:first + n * dtype.itemsize].view(dtype)
+
+
 cdef fastnn_table_view view_of(object array) except *:
     """A two-dimensional array of one of ELEMENT_TYPES as the kernels read it. The caller keeps the array alive."""
     cdef fastnn_table_view view
@@ -177,8 +185,9 @@ cdef class Optimizer:
         self.weight_decay, self.clip_norm = weight_decay, clip_norm
         self.rate_in_velocity, self.epsilon_hat = rate_in_velocity, epsilon_hat
         self.beta_1_power = self.beta_2_power = 1
-        self.first = np.zeros_like(parameters) if kind in ("momentum", "nesterov", "adam") else None
-        self.second = np.zeros_like(parameters) if kind in ("rmsprop", "adam") else None
+        n, dtype = parameters.size, parameters.dtype
+        self.first = aligned_zeros(n, dtype) if kind in ("momentum", "nesterov", "adam") else None
+        self.second = aligned_zeros(n, dtype) if kind in ("rmsprop", "adam") else None
 
     def __reduce__(self):
         constants = {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon,
@@ -265,7 +274,7 @@ cdef class Network:
         self.network.convention = CONVENTIONS[convention]
         self.network.softmax = activations[n_layers - 1] == "softmax"
         self.network.l2 = l2
-        self.parameters = np.zeros(offset, dtype)
+        self.parameters = aligned_zeros(offset, dtype)
         self.first_parameter = <void *> <uintptr_t> address(self.parameters)
         self.workspace, self.scratch = Workspace(), Workspace()
         self.row_losses, self.order = Workspace(), Workspace()
@@ -355,7 +364,7 @@ cdef class Network:
 
     cdef int reserve_gradient(self, fastnn_training *t) except -1:
         if self.gradient is None:
-            self.gradient = np.zeros_like(self.parameters)
+            self.gradient = aligned_zeros(self.parameters.size, self.dtype)
         t.gradient = <void *> <uintptr_t> address(self.gradient)
         t.update.gradient = t.gradient
         return 0

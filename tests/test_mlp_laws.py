@@ -17,6 +17,7 @@ REGIMES = {
     "small": (8, 32, 16, 1),
     "narrow and deep": (10, 46, 1, 7, 46, 3),
     "medium": (64, 128, 10),
+    "long rows": (150, 40, 3),
     "wide": (300, 500, 300, 10),
 }
 THREADS = [1, 2, 3, 5]

@@ -94,12 +94,26 @@ typedef struct {
     real *packed;
 } network_scratch_parts;
 
+/* Whether the first layer multiplies rows as they lie, its outputs in the lanes, which pays where turning the products into
+ * panels is less than to turn the inputs. */
+static int takes_rows(const layer *first) {
+    return first->n_outputs >= TILE_COLUMNS && first->n_inputs >= 2 * first->n_outputs;
+}
+
+static int64_t packed_size(const network *w, rows_layout r) {
+    const layer *first = w->layers;
+    if (r.lanes == 1) return 0;
+    if (!takes_rows(first)) return PACKED_A;
+    const int64_t product = gemm_workspace(r.rows, first->n_outputs, first->n_inputs) / (int64_t)sizeof(real);
+    return product > PACKED_A ? product : PACKED_A;
+}
+
 static network_scratch_parts scratch_parts(const network *w, int64_t most_rows, char *scratch, int64_t *bytes) {
     const rows_layout r = layout_of(most_rows > 0 ? smaller(most_rows, group_rows(w)) : 1);
     const int64_t rows = r.lanes * r.panels, features = feature_count(w) * rows, k = most_outputs(w);
     const int64_t sizes[] = {
-        features,     keeps_slopes(w) ? features : 0, k * rows, k * rows, k * r.lanes, TILE_COLUMNS,
-        TILE_COLUMNS, r.lanes == 1 ? 0 : PACKED_A};
+        features,         keeps_slopes(w) ? features : 0, k * rows, k * rows, k * r.lanes, TILE_COLUMNS, TILE_COLUMNS,
+        packed_size(w, r)};
     real *parts[8];
     int64_t offset = 0;
     for (int i = 0; i < 8; i++) {
@@ -221,11 +235,36 @@ static void activate(const group *g, int64_t l) {
     }
 }
 
+/* The first layer's z from rows as they lie, the same chains with the bias at their end; its inputs' panels stay empty. */
+static void forward_rows_product(const group *g) {
+    const layer *of = g->w->layers;
+    const int64_t lanes = g->block.lanes, n = of->n_outputs, d = of->n_inputs, size = panel_size(g->w, 1, g->block);
+    const table_view *x = &g->data->x;
+    const int64_t row = x->row_stride / (int64_t)sizeof(real);
+    const real *weights = g->parameters + of->weights, *biases = weights + d * n;
+    real *z = group_inputs(g, 1);
+    const table_view products = {g->s->delta, n * (int64_t)sizeof(real), sizeof(real), n, x->type};
+    product((target){g->s->delta, n, 1}, (matrix){(const real *)x->data + g->first * row, row, 1, 0, 0},
+            row_major(weights, n), 0, g->rows, n, d, g->s->packed);
+    for (int64_t p = 0; p < g->panels; p++, z += size) {
+        gather_panel(z, lanes, &products, NULL, p * lanes, rows_in_panel(g, p));
+        for (int64_t j = 0; of->bias && j < n; j++)
+            map_pairs(z + j * lanes, z + j * lanes, z + j * lanes, v_set1(biases[j]), lanes, v_add_constant);
+        if (in_epilogue(g, 0)) activation_forward(of->activation, z, NULL, z, n * lanes);
+        fill_ones(z + n * lanes, lanes);
+    }
+}
+
 /* All layers, but for the output activation. */
-static void forward_group(const group *g) {
-    gather_inputs(g);
+static void forward_group(const group *g, int keeps_inputs) {
+    const int by_rows =
+        !keeps_inputs && g->block.lanes > 1 && !g->data->order && takes_rows(g->w->layers) && is_plain(&g->data->x);
+    if (!by_rows) gather_inputs(g);
     for (int64_t l = 0; l < g->w->n_layers; l++) {
-        forward_products(g, l);
+        if (l == 0 && by_rows)
+            forward_rows_product(g);
+        else
+            forward_products(g, l);
         if (l < g->w->n_layers - 1 && !in_epilogue(g, l)) activate(g, l);
     }
 }
@@ -279,7 +318,7 @@ static void backpropagate_group(const group *g, double *row_losses) {
     const network *w = g->w;
     const int64_t lanes = g->block.lanes;
     real *delta = g->s->delta, *other = g->s->other;
-    forward_group(g);
+    forward_group(g, 1);
     output_delta(g, row_losses);
     for (int64_t l = w->n_layers - 1; l >= 0; l--) {
         const int64_t n = w->layers[l].n_outputs;
@@ -385,7 +424,7 @@ static void network_forward(const network *w, const void *parameters, const batc
     const int64_t k = last_layer(w)->n_outputs;
     for (int64_t i = first, step = group_rows(w); i < last; i += step) {
         const group g = scratch_group(w, parameters, data, i, smaller(last - i, step), &s);
-        forward_group(&g);
+        forward_group(&g, 0);
         if (row_losses) output_delta(&g, row_losses + i - first);
         if (!output) continue;
         if (!row_losses || is_fused(w->loss)) activate(&g, w->n_layers - 1);
@@ -439,7 +478,7 @@ static void network_input_gradient(const network *w, const void *parameters, con
         double row_losses[64];
         const group g = scratch_group(w, parameters, data, i, smaller(last - i, step), &s);
         real *delta = s.delta, *other = s.other;
-        forward_group(&g);
+        forward_group(&g, 0);
         if (output >= 0)
             output_slope(&g, output);
         else
