@@ -97,7 +97,7 @@ class TestNetworks:
             (fastnn.Huber(0.1), lambda r: np.where(np.abs(r) <= 0.1, r**2 / 2, 0.1 * (np.abs(r) - 0.05))),
             ("squared_error", lambda r: r**2 / 2),
         ],
-        ids=str,
+        ids=lambda value: None if callable(value) else str(value),
     )
     def test_losses(self, loss, of_residual):
         """The best constants for two outputs are found, and the mean over outputs is reported."""

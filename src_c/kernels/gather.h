@@ -87,7 +87,7 @@ INLINE void gather_vectors(real *panel, int64_t lanes, const real *const rows[VL
 
 static int is_plain(const table_view *from) {
     const int type = sizeof(real) == 4 ? FASTNN_FLOAT32 : FASTNN_FLOAT64;
-    return from->type == type && from->column_stride == (int64_t)sizeof(real) &&
+    return !from->indices && from->type == type && from->column_stride == (int64_t)sizeof(real) &&
            ((uintptr_t)from->data | (uintptr_t)from->row_stride) % sizeof(real) == 0;
 }
 

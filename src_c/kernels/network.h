@@ -243,7 +243,11 @@ static void forward_rows_product(const group *g) {
     const int64_t row = x->row_stride / (int64_t)sizeof(real);
     const real *weights = g->parameters + of->weights, *biases = weights + d * n;
     real *z = group_inputs(g, 1);
-    const table_view products = {g->s->delta, n * (int64_t)sizeof(real), sizeof(real), n, x->type};
+    const table_view products = {.data = g->s->delta,
+                                 .row_stride = n * (int64_t)sizeof(real),
+                                 .column_stride = sizeof(real),
+                                 .columns = n,
+                                 .type = x->type};
     product((target){g->s->delta, n, 1}, (matrix){(const real *)x->data + g->first * row, row, 1, 0, 0},
             row_major(weights, n), 0, g->rows, n, d, g->s->packed);
     for (int64_t p = 0; p < g->panels; p++, z += size) {
