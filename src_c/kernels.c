@@ -41,6 +41,9 @@ INLINE real real_fma(real a, real b, real c) { return fma(a, b, c); }
 #error "define FASTNN_ISA_SCALAR, FASTNN_ISA_AVX2, FASTNN_ISA_AVX512 or FASTNN_ISA_NEON"
 #endif
 
+#define NAME_OF_TABLE(isa, bits) fastnn_kernels_##isa##_##bits
+#define TABLE(isa, bits) NAME_OF_TABLE(isa, bits)
+
 #include "kernels/exp.h"
 #include "kernels/elementwise.h"
 #include "kernels/polynomial.h"
@@ -62,8 +65,6 @@ INLINE real real_fma(real a, real b, real c) { return fma(a, b, c); }
 #include "kernels/network.h"
 #include "kernels/peak.h"
 
-#define NAME_OF_TABLE(isa, bits) fastnn_kernels_##isa##_##bits
-#define TABLE(isa, bits) NAME_OF_TABLE(isa, bits)
 #define QUOTE(isa) #isa
 #define NAME(isa) QUOTE(isa)
 

@@ -10,6 +10,7 @@
 #endif
 
 #define ISA_NAME avx512
+#define NARROWER_ISA avx2 /* with vectors half as long, on every processor that has this one */
 
 #if FASTNN_BITS == 32
 #define V(op) _mm512_##op##_ps
