@@ -19,6 +19,15 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+#if defined(__GNUC__)
+#define PREFETCH(address) __builtin_prefetch(address)
+/* Hides how a number was found: the compiler would keep each address derived from it, for which there are no registers. */
+#define OPAQUE(number) __asm__("" : "+r"(number))
+#else
+#define PREFETCH(address) ((void)(address))
+#define OPAQUE(number) ((void)(number))
+#endif
+
 #if FASTNN_BITS == 32
 typedef float real;
 INLINE real real_fma(real a, real b, real c) { return fmaf(a, b, c); }
