@@ -19,6 +19,15 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+#if defined(__GNUC__)
+#define PREFETCH(address) __builtin_prefetch(address)
+/* Hides how a number was found: the compiler would keep each address derived from it, for which there are no registers. */
+#define OPAQUE(number) __asm__("" : "+r"(number))
+#else
+#define PREFETCH(address) ((void)(address))
+#define OPAQUE(number) ((void)(number))
+#endif
+
 #if FASTNN_BITS == 32
 typedef float real;
 INLINE real real_fma(real a, real b, real c) { return fmaf(a, b, c); }
@@ -41,6 +50,9 @@ INLINE real real_fma(real a, real b, real c) { return fma(a, b, c); }
 #error "define FASTNN_ISA_SCALAR, FASTNN_ISA_AVX2, FASTNN_ISA_AVX512 or FASTNN_ISA_NEON"
 #endif
 
+#define NAME_OF_TABLE(isa, bits) fastnn_kernels_##isa##_##bits
+#define TABLE(isa, bits) NAME_OF_TABLE(isa, bits)
+
 #include "kernels/exp.h"
 #include "kernels/elementwise.h"
 #include "kernels/polynomial.h"
@@ -62,8 +74,6 @@ INLINE real real_fma(real a, real b, real c) { return fma(a, b, c); }
 #include "kernels/network.h"
 #include "kernels/peak.h"
 
-#define NAME_OF_TABLE(isa, bits) fastnn_kernels_##isa##_##bits
-#define TABLE(isa, bits) NAME_OF_TABLE(isa, bits)
 #define QUOTE(isa) #isa
 #define NAME(isa) QUOTE(isa)
 

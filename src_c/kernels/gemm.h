@@ -45,10 +45,27 @@ INLINE vec v_epilogue(vec sum, epilogue e, int64_t offset) {
     return sum;
 }
 
-/* c (rows, vectors * VLEN) = [c +] a (rows, k) b (k, ...); of the last vector only the lanes in `last` where `partial`. */
-INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, epilogue e, vpart last, const int rows,
-                 const int vectors, const int partial) {
+/* Ask for the tile below c, which is likely the next, while this one keeps the processor busy. */
+INLINE void prefetch_next(target c, const int rows, const int vectors) {
+    UNROLL
+    for (int i = rows; i < 2 * rows; i++) {
+        UNROLL
+        for (int v = 0; v < vectors; v++) PREFETCH(c.at + i * c.row + v * VLEN);
+        PREFETCH(c.at + i * c.row + vectors * VLEN - 1);
+    }
+}
+
+/* c (rows, vectors * VLEN) = [c +] a (rows, k) b (k, ...); of the last vector only the lanes in `last` where `partial`.
+ * Where a is `packed`, so is b, and their strides are known. */
+INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, epilogue e, vpart last, const int packed,
+                 const int rows, const int vectors, const int partial) {
     vec sum[TILE_ROWS][TILE_VECTORS], line[TILE_VECTORS];
+    const real *four[(TILE_ROWS + 3) / 4]; /* one for every four rows: all offsets from a single one fill the registers */
+    if (packed) {
+        a = (matrix){a.at, 1, PACKED_ROWS, 0, 0};
+        b = (matrix){b.at, TILE_COLUMNS, 1, 0, 0};
+        prefetch_next(c, rows, vectors);
+    }
     UNROLL
     for (int i = 0; i < rows; i++) {
         UNROLL
@@ -60,6 +77,8 @@ INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, epilog
                 sum[i][v] = partial && v == vectors - 1 ? v_load_part(from, last) : v_load(from);
         }
     }
+    UNROLL
+    for (int i = 0; i < rows; i += 4) four[i / 4] = a.at + i * a.row;
     while (k > 0) {
         int64_t run = a.run ? smaller(k, a.run) : k;
         k -= run;
@@ -69,14 +88,16 @@ INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, epilog
                 line[v] = partial && v == vectors - 1 ? v_load_part(b.at + v * VLEN, last) : v_load(b.at + v * VLEN);
             UNROLL
             for (int i = 0; i < rows; i++) {
-                const vec element = v_set1(a.at[i * a.row]);
+                const vec element = v_set1(four[i / 4][i % 4 * a.row]);
                 UNROLL
                 for (int v = 0; v < vectors; v++) sum[i][v] = v_fma(element, line[v], sum[i][v]);
             }
-            a.at += a.column;
+            UNROLL
+            for (int i = 0; i < rows; i += 4) four[i / 4] += a.column;
             b.at += b.row;
         }
-        a.at += a.jump;
+        UNROLL
+        for (int i = 0; i < rows; i += 4) four[i / 4] += a.jump;
     }
     if (!partial && e.kind != NO_EPILOGUE) {
         UNROLL
@@ -114,7 +135,8 @@ typedef struct {
 } panel;
 
 /* Tiles of a panel one below the other, `vectors` wide; a packed `a` has a panel of its own for each tile. */
-INLINE void tiles(target c, matrix a, const panel *w, int64_t m, int packed, const int vectors, const int partial) {
+INLINE void tiles(target c, matrix a, const panel *w, int64_t m, const int packed, const int vectors,
+                  const int partial) {
     const vpart last = v_first(w->columns - (vectors - 1) * VLEN);
     real dense[TILE_ROWS * TILE_COLUMNS];
     epilogue e = w->e;
@@ -125,7 +147,7 @@ INLINE void tiles(target c, matrix a, const panel *w, int64_t m, int packed, con
         switch (rows) {
 #define CASE(r)                                                                                                        \
     case r:                                                                                                            \
-        if (r <= TILE_ROWS) tile(to, a, w->b, w->k, w->accumulate, e, last, r, vectors, partial);                      \
+        if (r <= TILE_ROWS) tile(to, a, w->b, w->k, w->accumulate, e, last, packed, r, vectors, partial);              \
         break;
             CASE(1)
             CASE(2)
@@ -150,7 +172,7 @@ INLINE void tiles(target c, matrix a, const panel *w, int64_t m, int packed, con
 }
 
 /* tiles() for a width known only at run time; each width and height is compiled with its accumulators in registers. */
-static void panel_product(target c, matrix a, const panel *w, int64_t m, int packed) {
+INLINE void panel_tiles(target c, matrix a, const panel *w, int64_t m, const int packed) {
     switch ((w->columns - 1) / VLEN * 2 + (w->columns % VLEN != 0)) {
 #define CASE(v)                                                                                                        \
     case 2 * (v - 1):                                                                                                  \
@@ -167,6 +189,13 @@ static void panel_product(target c, matrix a, const panel *w, int64_t m, int pac
     }
 }
 
+static void panel_product(target c, matrix a, const panel *w, int64_t m, int packed) {
+    if (packed)
+        panel_tiles(c, a, w, m, 1);
+    else
+        panel_tiles(c, a, w, m, 0);
+}
+
 /* packed (k, stride) = a (rows, k) transposed, for at most `stride` rows; a's rows are contiguous. Whole vectors are stored,
  * in order, so up to VLEN elements past the end are overwritten too. */
 INLINE void pack_transposed(real *packed, const int stride, const real *a, int64_t row, int64_t rows, int64_t k) {
@@ -174,9 +203,14 @@ INLINE void pack_transposed(real *packed, const int stride, const real *a, int64
     for (; p + VLEN <= k; p += VLEN) {
         for (int64_t first = 0; first < rows; first += VLEN) {
             vec block[VLEN];
-            UNROLL
-            for (int i = 0; i < VLEN; i++) block[i] = first + i < rows ? v_load(a + (first + i) * row + p) : v_zero();
-            v_transpose(block);
+            if (first + VLEN <= rows) {
+                v_load_transposed(block, a + first * row + p, row);
+            } else {
+                UNROLL
+                for (int i = 0; i < VLEN; i++)
+                    block[i] = first + i < rows ? v_load(a + (first + i) * row + p) : v_zero();
+                v_transpose(block);
+            }
             UNROLL
             for (int i = 0; i < VLEN; i++) v_store(packed + (p + i) * stride + first, block[i]);
         }
@@ -185,15 +219,19 @@ INLINE void pack_transposed(real *packed, const int stride, const real *a, int64
         for (int64_t i = 0; i < rows; i++) packed[p * stride + i] = a[i * row + p];
 }
 
-/* packed (k, TILE_COLUMNS) = the first `columns` columns of b */
+/* packed (k, TILE_COLUMNS) = the first `columns` columns of b; where its rows are far apart, no processor foresees the next. */
 static void pack_panel(real *packed, matrix b, int64_t k, int64_t columns) {
+    enum { AHEAD = 8 };
     if (b.row == 1 && columns == TILE_COLUMNS) {
         pack_transposed(packed, TILE_COLUMNS, b.at, b.column, TILE_COLUMNS, k);
     } else if (b.column == 1 && columns == TILE_COLUMNS) {
         for (int64_t p = 0; p < k; p++) {
+            const real *row = b.at + p * b.row;
+            PREFETCH(row + AHEAD * b.row);
+            PREFETCH(row + AHEAD * b.row + TILE_COLUMNS - 1);
             UNROLL
             for (int v = 0; v < TILE_VECTORS; v++)
-                v_store(packed + p * TILE_COLUMNS + v * VLEN, v_load(b.at + p * b.row + v * VLEN));
+                v_store(packed + p * TILE_COLUMNS + v * VLEN, v_load(row + v * VLEN));
         }
     } else {
         for (int64_t p = 0; p < k; p++)
@@ -269,8 +307,8 @@ static void product(target c, matrix a, matrix b, int accumulate, int64_t m, int
         row_product(c.at, a.at, a.column, b, accumulate, n, k);
         return;
     }
-    const int pack_b = b.column != 1 || k * n * (int64_t)sizeof(real) > PACK_BYTES;
     real *const packed_a = packs_a(m, n, k) ? workspace : NULL;
+    const int pack_b = b.column != 1 || packed_a || k * n * (int64_t)sizeof(real) > PACK_BYTES;
     real *const packed_b = workspace + (packed_a ? PACKED_A : 0);
     const int64_t blocks = block_count(k), depth = (k + blocks - 1) / blocks;
     for (int64_t j = 0; j < n; j += BLOCK_COLUMNS) {

@@ -28,50 +28,74 @@ INLINE void row_by_rows(real *c, const real *a, int64_t a_stride, const real *b,
     }
 }
 
-/* `depth` steps of k, at most VLEN, for VLEN columns, of which the first `columns` exist; B's columns are contiguous. */
-INLINE vec square_step(vec sum, const real *a, int64_t a_stride, const real *b, int64_t b_column, int64_t depth,
-                       int64_t columns) {
-    const vpart part = v_first(depth);
+/* VLEN steps of k, but for the first `done`, for VLEN columns; B's columns are contiguous. */
+INLINE vec square_step(vec sum, const real *a, int64_t a_stride, const real *b, int64_t b_column, int64_t done) {
     vec square[VLEN];
+    v_load_transposed(square, b, b_column);
     UNROLL
     for (int i = 0; i < VLEN; i++)
-        square[i] = i >= columns    ? v_zero()
-                    : depth == VLEN ? v_load(b + i * b_column)
-                                    : v_load_part(b + i * b_column, part);
-    v_transpose(square);
-    UNROLL
-    for (int i = 0; i < VLEN; i++)
-        if (i < depth) sum = v_fma(v_set1(a[i * a_stride]), square[i], sum);
+        if (i >= done) sum = v_fma(v_set1(a[i * a_stride]), square[i], sum);
     return sum;
 }
 
-/* `vectors` vectors of c; B's columns are contiguous. */
-INLINE void row_by_columns(real *c, const real *a, int64_t a_stride, const real *b, int64_t b_column, int64_t k,
-                           int accumulate, int64_t columns, const int vectors) {
+/* At most VLEN elements of c, where no whole square can be read; B's columns are contiguous. */
+static void few_columns(real *c, const real *a, int64_t a_stride, const real *b, int64_t b_column, int accumulate,
+                        int64_t columns, int64_t k) {
     const vpart part = v_first(columns);
-    vec sum[4];
-    UNROLL
-    for (int v = 0; v < vectors; v++)
-        sum[v] = !accumulate ? v_zero() : vectors == 1 ? v_load_part(c, part) : v_load(c + v * VLEN);
+    vec sum = accumulate ? v_load_part(c, part) : v_zero();
+    for (int64_t p = 0; p < k; p += VLEN) {
+        const int64_t depth = smaller(k - p, VLEN);
+        vec square[VLEN];
+        UNROLL
+        for (int i = 0; i < VLEN; i++)
+            square[i] = i < columns ? v_load_part(b + i * b_column + p, v_first(depth)) : v_zero();
+        v_transpose(square);
+        UNROLL
+        for (int i = 0; i < VLEN; i++)
+            if (i < depth) sum = v_fma(v_set1(a[(p + i) * a_stride]), square[i], sum);
+    }
+    v_store_part(c, part, sum);
+}
+
+/* `vectors` vectors of c, `apart` elements apart, and k >= VLEN; B's columns are contiguous. */
+INLINE void row_by_columns(real *c, const real *a, int64_t a_stride, const real *b, int64_t b_column, int accumulate,
+                           int64_t k, int64_t apart, const int vectors) {
+    vec sum[2];
     int64_t p = 0;
+    UNROLL
+    for (int v = 0; v < vectors; v++) sum[v] = accumulate ? v_load(c + v * apart) : v_zero();
     for (; p + VLEN <= k; p += VLEN) {
         UNROLL
         for (int v = 0; v < vectors; v++)
-            sum[v] = square_step(sum[v], a + p * a_stride, a_stride, b + v * VLEN * b_column + p, b_column, VLEN,
-                                 vectors == 1 ? columns : VLEN);
+            sum[v] = square_step(sum[v], a + p * a_stride, a_stride, b + v * apart * b_column + p, b_column, 0);
     }
-    if (p < k) {
+    if (p < k) { /* the last square reaches back into the one before */
+        const int64_t from = k - VLEN;
+        UNROLL
         for (int v = 0; v < vectors; v++)
-            sum[v] = square_step(sum[v], a + p * a_stride, a_stride, b + v * VLEN * b_column + p, b_column, k - p,
-                                 vectors == 1 ? columns : VLEN);
+            sum[v] =
+                square_step(sum[v], a + from * a_stride, a_stride, b + v * apart * b_column + from, b_column, p - from);
     }
     UNROLL
-    for (int v = 0; v < vectors; v++) {
-        if (vectors == 1)
-            v_store_part(c, part, sum[v]);
-        else
-            v_store(c + v * VLEN, sum[v]);
+    for (int v = 0; v < vectors; v++) v_store(c + v * apart, sum[v]);
+}
+
+/* Two vectors at a time, for the chain of one does not keep the processor busy. The last one reaches back into the one before,
+ * and computes some elements again; they are a pair, so both begin from the c that was. */
+static void row_by_column_pairs(real *c, const real *a, int64_t a_stride, const real *b, int64_t b_column,
+                                int accumulate, int64_t n, int64_t k) {
+    int64_t j = 0;
+    if (n < VLEN || k < VLEN) {
+        for (; j < n; j += VLEN)
+            few_columns(c + j, a, a_stride, b + j * b_column, b_column, accumulate, smaller(n - j, VLEN), k);
+        return;
     }
+    if ((n + VLEN - 1) / VLEN % 2) {
+        row_by_columns(c, a, a_stride, b, b_column, accumulate, k, 0, 1);
+        j = VLEN;
+    }
+    for (; j < n; j += 2 * VLEN)
+        row_by_columns(c + j, a, a_stride, b + j * b_column, b_column, accumulate, k, smaller(VLEN, n - VLEN - j), 2);
 }
 
 /* Of a B beyond the inner caches a few rows at a time, or each vector of c would walk through all of B's pages. */
@@ -100,11 +124,7 @@ static void row_product(real *c, const real *a, int64_t a_stride, matrix b, int 
         row_by_row_blocks(c, a, a_stride, b, accumulate, n, k);
         return;
     }
-    int64_t j = 0;
-    for (; j + 4 * VLEN <= n; j += 4 * VLEN)
-        row_by_columns(c + j, a, a_stride, b.at + j * b.column, b.column, k, accumulate, VLEN, 4);
-    for (; j < n; j += VLEN)
-        row_by_columns(c + j, a, a_stride, b.at + j * b.column, b.column, k, accumulate, smaller(n - j, VLEN), 1);
+    row_by_column_pairs(c, a, a_stride, b.at, b.column, accumulate, n, k);
 }
 
 #endif

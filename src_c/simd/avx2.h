@@ -145,4 +145,10 @@ INLINE void v_transpose(vec a[4]) {
 }
 #endif
 
+/* v_transpose of VLEN vectors that lie `stride` elements apart. */
+INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
+    for (int i = 0; i < VLEN; i++) a[i] = v_load(p + i * stride);
+    v_transpose(a);
+}
+
 #endif

@@ -10,6 +10,7 @@
 #endif
 
 #define ISA_NAME avx512
+#define NARROWER_ISA avx2 /* with vectors half as long, on every processor that has this one */
 
 #if FASTNN_BITS == 32
 #define V(op) _mm512_##op##_ps
@@ -26,9 +27,10 @@ typedef __mmask8 vpart;
 #endif
 
 /* 12 x 2 accumulators, two vectors of B and one of A use 27 of the 32 registers; a panel two vectors wide suits small batches,
- * whose rows are its columns. A panel of B of BLOCK_K rows fills L1d, a block of BLOCK_K x BLOCK_COLUMNS a 1 MiB L2. */
+ * whose rows are its columns. A panel of B of BLOCK_K rows streams from L2, which costs less than to have C loaded and stored
+ * more often; a block of BLOCK_K x BLOCK_COLUMNS fills a 1 MiB L2. */
 enum { TILE_ROWS = 12, TILE_VECTORS = 2 };
-enum { BLOCK_ROWS = 96, BLOCK_K = 256, BLOCK_COLUMNS = 1024 };
+enum { BLOCK_ROWS = 96, BLOCK_K = 512, BLOCK_COLUMNS = 512 };
 
 INLINE vec v_zero(void) { return V(setzero)(); }
 INLINE vec v_set1(real x) { return V(set1)(x); }
@@ -112,5 +114,60 @@ INLINE void v_transpose(vec a[VLEN]) {
         for (int i = 0; i < VLEN; i++) a[i] = next[i];
     }
 }
+
+/* v_transpose of VLEN vectors that lie `stride` elements apart. A transpose waits for the one port that shuffles; to put
+ * together vectors of pieces of rows is for the ports that load, and for any other, and takes two stages off it. */
+#ifdef FASTNN_EMULATED
+INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
+    for (int i = 0; i < VLEN; i++) a[i] = v_load(p + i * stride);
+    v_transpose(a);
+}
+#elif FASTNN_BITS == 32
+/* Pieces of four rows, each `four` elements after the last; `twelve` is three times as many. */
+INLINE vec v_load_quarters(const real *p, int64_t four, int64_t twelve) {
+    const vec half = _mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(p)), _mm_loadu_ps(p + four), 1);
+    return _mm512_insertf32x4(_mm512_insertf32x4(half, _mm_loadu_ps(p + 2 * four), 2), _mm_loadu_ps(p + twelve), 3);
+}
+INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
+    const real *row[4];
+    int64_t four = 4 * stride, twelve = 12 * stride;
+    OPAQUE(four);
+    OPAQUE(twelve);
+    for (int i = 0; i < 4; i++) {
+        row[i] = p + i * stride;
+        OPAQUE(row[i]);
+    }
+    for (int j = 0; j < VLEN; j += 4) {
+        __m512d pair[4];
+        for (int i = 0; i < 4; i += 2) {
+            const vec even = v_load_quarters(row[i] + j, four, twelve);
+            const vec odd = v_load_quarters(row[i + 1] + j, four, twelve);
+            pair[i] = _mm512_castps_pd(_mm512_unpacklo_ps(even, odd));
+            pair[i + 1] = _mm512_castps_pd(_mm512_unpackhi_ps(even, odd));
+        }
+        for (int i = 0; i < 2; i++) {
+            a[j + 2 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(pair[i], pair[i + 2]));
+            a[j + 2 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(pair[i], pair[i + 2]));
+        }
+    }
+}
+#else
+INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
+    for (int j = 0; j < VLEN; j += 4) {
+        vec half[4]; /* pieces of rows 0 and 2, 1 and 3, 4 and 6, 5 and 7 */
+        for (int i = 0; i < 4; i++) {
+            const real *row = p + (i / 2 * 4 + i % 2) * stride + j;
+            half[i] =
+                _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(row)), _mm256_loadu_pd(row + 2 * stride), 1);
+        }
+        const vec even0 = V(unpacklo)(half[0], half[1]), even4 = V(unpacklo)(half[2], half[3]);
+        const vec odd0 = V(unpackhi)(half[0], half[1]), odd4 = V(unpackhi)(half[2], half[3]);
+        a[j] = _mm512_shuffle_f64x2(even0, even4, 0x88);
+        a[j + 1] = _mm512_shuffle_f64x2(odd0, odd4, 0x88);
+        a[j + 2] = _mm512_shuffle_f64x2(even0, even4, 0xdd);
+        a[j + 3] = _mm512_shuffle_f64x2(odd0, odd4, 0xdd);
+    }
+}
+#endif
 
 #endif

@@ -68,4 +68,10 @@ INLINE vec v_add_bits(vec a, vec b) { return vec_of(bits_of(a) + bits_of(b)); }
 INLINE vec v_shift_left(vec a, int count) { return vec_of(bits_of(a) << count); }
 INLINE vec v_shift_right(vec a, int count) { return vec_of(bits_of(a) >> count); }
 
+/* v_transpose of VLEN vectors that lie `stride` elements apart. */
+INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
+    for (int i = 0; i < VLEN; i++) a[i] = v_load(p + i * stride);
+    v_transpose(a);
+}
+
 #endif
