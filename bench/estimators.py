@@ -23,7 +23,7 @@ DTYPES = ("float64", "float32")
 # of a fit in each dtype, of one row and of MANY: how many times as long scikit-learn must take
 GOALS = {"digits": (3.5, 5.5), "breast cancer": (6, 10), "regression": (10, 18)}
 GOAL_ONE_ROW, GOAL_MANY = 10, 1.5
-EPOCHS = {"digits": 60, "breast cancer": 200, "regression": 3}
+EPOCHS = {"digits": 40, "breast cancer": 100, "regression": 5}
 CLOSE = {"float64": 1e-6, "float32": 0.05}  # the weights, after steps in which rounding errors grow
 
 
