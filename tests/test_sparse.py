@@ -31,6 +31,13 @@ def test_predictions(isa, dtype, n):
     np.testing.assert_array_equal(net.jacobian(x[:40]), net.jacobian(dense[:40]))
 
 
+def test_many_inputs(isa, dtype):
+    """Of dense rows, predictions then multiply the rows as they lie."""
+    x, dense = rows(70, d=200, dtype=dtype)
+    net = fastnn.MLP([200, 64, 3], seed=0, dtype=dtype)
+    np.testing.assert_array_equal(net.predict(x), net.predict(dense))
+
+
 @pytest.mark.parametrize("elements", ELEMENTS)
 @pytest.mark.parametrize("index", ["int32", "int64"])
 def test_types(dtype, elements, index):
