@@ -55,6 +55,15 @@ class Optimizer:
     @property
     def second(self) -> NDArray[Any] | None: ...
 
+def restored_optimizer(
+    kind: str,
+    constants: dict[str, Any],
+    first: NDArray[Any] | None,
+    second: NDArray[Any] | None,
+    beta_1_power: float,
+    beta_2_power: float,
+) -> Optimizer: ...
+
 @disjoint_base
 class Watch:
     bad_epochs: int
