@@ -56,3 +56,12 @@ def global_random_seed():
 @checks.parametrize_with_checks([fastnn.MLPClassifier(), fastnn.MLPRegressor()])
 def test_check_estimator(estimator, check):
     check(estimator)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    "estimator", [fastnn.MLPClassifier(solver="lbfgs"), fastnn.MLPRegressor(solver="sgd", tol=1e-2, random_state=42)]
+)
+def test_a_weight_is_a_repetition(estimator):
+    """With the arguments that scikit-learn's own tests give this check for its two classes."""
+    checks.check_sample_weight_equivalence_on_dense_data(type(estimator).__name__, estimator)
