@@ -53,7 +53,11 @@ def global_random_seed():
 
 
 @pytest.mark.filterwarnings("default")
-@checks.parametrize_with_checks([fastnn.MLPClassifier(), fastnn.MLPRegressor()])
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    [pair for cls in INSTEAD.values() for pair in checks.estimator_checks_generator(cls(), mark=None)],
+    ids=lambda value: getattr(getattr(value, "func", value), "__name__", type(value).__name__),
+)
 def test_check_estimator(estimator, check):
     check(estimator)
 
