@@ -15,7 +15,7 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from fastnn import _engine
+from fastnn import _engine, checks
 from fastnn.history import History
 from fastnn.interrupts import HeldInterrupts
 from fastnn.mlp import MLP, SHARED_ROWS
@@ -60,6 +60,7 @@ class Stochastic:
         self.network: MLP = e.network_
         if monitor is None and e.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
+        self.callbacks = checks.functions(e.callbacks, "callbacks")
         self.resumes = monitor is not None and e.warm_start == "resume"
         fresh = solver_of(e, self.network.parameters)
         keeps = (monitor is None or self.resumes) and hasattr(e, "_optimizer")
@@ -96,8 +97,10 @@ class Stochastic:
             e._best_parameters = self.network.parameters.copy()
 
     def _first_order(self) -> NDArray[np.int64]:
-        last = getattr(self.estimator, "_order", None)
-        return last if self.resumes and last is not None and len(last) == self.n_rows else np.arange(self.n_rows)
+        last: NDArray[np.int64] | None = getattr(self.estimator, "_order", None)
+        if not self.resumes or last is None or len(last) != self.n_rows:
+            last = np.arange(self.n_rows, dtype=np.int64)
+        return last
 
     def _split(self, examples: Examples) -> tuple[Examples, Examples]:
         """Set rows aside for early stopping, the same as scikit-learn does."""
@@ -157,7 +160,7 @@ class Stochastic:
         self.prints = bool(verbose) and not shows_bar
         self.one_by_one = bool(
             e.early_stopping
-            or e.callbacks
+            or self.callbacks
             or isinstance(e._optimizer.optimizer.learning_rate, ReduceOnPlateau)
             or (self.monitor is not None and self.monitor.is_active)
         )
@@ -220,9 +223,7 @@ class Stochastic:
 
     def _calls_stop(self) -> bool:
         """Call the callbacks after an epoch; return whether one of them wants the fit to end."""
-        e = self.estimator
-        callbacks = (e.callbacks,) if callable(e.callbacks) else e.callbacks
-        answers = [callback(e, self.history) for callback in callbacks]
+        answers = [callback(self.estimator, self.history) for callback in self.callbacks]
         stops = self.monitor is not None and self.monitor.end_epoch()
         return stops or any(isinstance(answer, (bool, np.bool_)) and bool(answer) for answer in answers)
 
@@ -307,6 +308,7 @@ class Stochastic:
                 f"{NOT_FINITE} It happened in epoch {e.n_iter_ + 1}; the weights are those from before it."
             )
         e.loss_curve_.append(math.nan)
+        e.validation_loss_curve_.append(math.nan)
         e.validation_scores_.append(math.nan)
         e.n_iter_ += 1
         warnings.warn(

@@ -70,8 +70,18 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     }
 
     @abstractmethod
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:  # noqa: N803
-        """Check X and y; return X and the targets that the network learns: (n, k), or class numbers (n,)."""
+    def _check_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:  # noqa: N803
+        """Check X and y, and how many columns and names X has, or with `reset` learn them."""
+
+    def _learn_classes(self, y: Any, incremental: bool) -> None:
+        """Learn what classes there are, or check that they are those of the fit before."""
+
+    def _check_known(self, y: Any) -> None:
+        """Raise a ValueError if there are other classes than the network's."""
+
+    @abstractmethod
+    def _encode(self, y: Any) -> Any:
+        """Return the targets that the network learns: (n, k), or class numbers (n,)."""
 
     @abstractmethod
     def _output(self, y: NDArray[Any]) -> tuple[int, str, Any]:
@@ -98,12 +108,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     ) -> "BaseMLP":
         hidden, monitor = self._hidden_sizes(), Monitor(self, X, y, sample_weight)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        X, y = self._validate_input(X, y, incremental, reset=first_pass)  # noqa: N806
+        X, y = self._check_arrays(X, y, reset=first_pass)  # noqa: N806
+        self._learn_classes(y, incremental)
+        y = self._encode(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         sample_weight = self._weigh_classes(y, sample_weight, incremental)
         self.n_outputs_, self.out_activation_, loss = self._output(y)
-        if first_pass or incremental or self.warm_start != "resume":
+        if first_pass or incremental or self.warm_start != "resume" or not hasattr(self, "_random_state"):
             self._random_state = check_random_state(self.random_state)
         self._prepare_network([X.shape[1], *hidden, self.n_outputs_], loss, X.dtype, first_pass)
         examples = Examples(X, y, sample_weight)
@@ -124,8 +136,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _validation_examples(self, validation: tuple[Any, Any] | None) -> Examples | None:
         if validation is None:
             return None
-        X, y = self._validate_input(*validation, incremental=True, reset=False)  # noqa: N806
-        return Examples(X, y, None)
+        X, y = self._check_arrays(*validation, reset=False)  # noqa: N806
+        self._check_known(y)
+        return Examples(X, self._encode(y), None)
 
     def _prepare_network(self, sizes: list[int], loss: Any, dtype: np.dtype[Any], first_pass: bool) -> None:
         """Make the network, with new weights or with those there are, if it is not the one to go on with."""

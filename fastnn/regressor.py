@@ -200,7 +200,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         self.max_time = max_time
         self.callbacks = callbacks
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, NDArray[Any]]:  # noqa: N803
+    def _check_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:  # noqa: N803
         X, y = validate_data(  # noqa: N806
             self,
             X,
@@ -211,9 +211,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
             dtype=(np.float64, np.float32),
             reset=reset,
         )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y.reshape(-1, 1) if y.ndim == 1 else y
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _encode(self, y: Any) -> Any:
+        return y.reshape(-1, 1) if y.ndim == 1 else y
 
     def _output(self, y: NDArray[Any]) -> tuple[int, str, Any]:
         loss = "mse" if self.loss == "squared_error" else self.loss

@@ -199,6 +199,10 @@ class TestSolvers:
         assert seen == [(1, 1, True), (2, 2, True), (3, 3, True)]
         assert net.n_iter_ == 3
 
+    def test_wrong_callbacks(self):
+        with pytest.raises(TypeError, match="callbacks must be a function or several; got 1"):
+            regressor(callbacks=[1]).fit(X, NUMBER)
+
     def test_interrupt(self):
         def interrupt(estimator, history):
             raise KeyboardInterrupt
@@ -253,6 +257,29 @@ class TestResume:
         assert same(whole, parts)
 
 
+class TestChanges:
+    """set_params between two fits."""
+
+    def test_early_stopping_and_the_solver(self):
+        net = regressor(warm_start=True, early_stopping=True).fit(X, NUMBER)
+        net.set_params(early_stopping=False).fit(X, NUMBER)
+        assert net.best_loss_ == min(net.loss_curve_[5:])
+        net.set_params(early_stopping=True).fit(X, NUMBER)
+        assert len(net.validation_scores_) == 5
+        net.set_params(solver="lbfgs").fit(X, NUMBER)
+        net.set_params(solver="sgd", early_stopping=False).partial_fit(X, NUMBER)
+        assert np.isfinite(net.predict(X)).all()
+        net.set_params(warm_start=False, solver="lbfgs").fit(X, NUMBER)
+        assert not hasattr(net, "loss_curve_")
+
+    def test_of_the_network_keep_the_weights(self):
+        net = regressor(warm_start=True).fit(X, NUMBER)
+        before = net.network_.parameters.copy()
+        net.set_params(alpha=1.0, activation="gelu", dropout=0.5, max_iter=1, learning_rate_init=1e-12).fit(X, NUMBER)
+        assert (net.network_.l2, net.network_.dropout, net.network_.activations[0]) == (1.0, 0.5, "gelu")
+        np.testing.assert_allclose(net.network_.parameters, before, atol=1e-9)
+
+
 class TestValidation:
     """X_val and y_val."""
 
@@ -271,6 +298,11 @@ class TestValidation:
 
     def test_the_rows_set_aside_have_a_curve(self):
         assert len(regressor(early_stopping=True).fit(X, NUMBER).validation_loss_curve_) == 5
+
+    def test_not_all_classes_after_a_warm_start(self):
+        net = classifier(warm_start=True).fit(X, LABEL)
+        few = LABEL == "low"
+        assert len(net.fit(X, LABEL, X_val=X[few], y_val=LABEL[few]).validation_loss_curve_) == 5
 
     def test_errors(self):
         with pytest.raises(ValueError, match="X_val and y_val must be given together"):
@@ -334,7 +366,8 @@ class TestCompany:
         frames = pytest.importorskip(library, reason=f"{library} is not installed")
         frame = frames.DataFrame({name: X[:, i] for i, name in enumerate("abcd")})
         net = classifier().fit(frame, frames.Series(LABEL))
-        assert net.feature_names_in_.tolist() == list("abcd")
+        names = preprocessing.StandardScaler().fit(frame)  # whether scikit-learn knows them is its version's matter
+        np.testing.assert_array_equal(getattr(net, "feature_names_in_", []), getattr(names, "feature_names_in_", []))
         assert same(net, classifier().fit(X, LABEL))
         assert (net.predict(frame) == classifier().fit(X, LABEL).predict(X)).all()
 

@@ -53,6 +53,19 @@ def global_random_seed():
 
 
 @pytest.mark.filterwarnings("default")
-@checks.parametrize_with_checks([fastnn.MLPClassifier(), fastnn.MLPRegressor()])
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    [pair for cls in INSTEAD.values() for pair in checks.estimator_checks_generator(cls(), mark=None)],
+    ids=lambda value: getattr(getattr(value, "func", value), "__name__", type(value).__name__),
+)
 def test_check_estimator(estimator, check):
     check(estimator)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    "estimator", [fastnn.MLPClassifier(solver="lbfgs"), fastnn.MLPRegressor(solver="sgd", tol=1e-2, random_state=42)]
+)
+def test_a_weight_is_a_repetition(estimator):
+    """With the arguments that scikit-learn's own tests give this check for its two classes."""
+    checks.check_sample_weight_equivalence_on_dense_data(type(estimator).__name__, estimator)

@@ -8,6 +8,7 @@ import reference_mlp
 
 import fastnn
 from fastnn import _engine, data
+from fastnn.interrupts import HeldInterrupts
 
 LOSSES = ["mse", "mae", "huber", "quantile", "poisson", "binary_cross_entropy", "cross_entropy"]
 ERRORS = ["mse", "mae", "huber", "quantile"]  # means over outputs
@@ -207,8 +208,8 @@ def run_engine(x, y, order=None, watch=None, epochs=1, rate=0.0, seed=0, random_
     optimizer = _engine.Optimizer("sgd", net.parameters)
     generator = (random_state or np.random.RandomState(0))._bit_generator
     done, reason = net._engine.fit(
-        rows, 1, optimizer, np.full(epochs, rate), generator, False, watch or _engine.Watch(), math.inf, 1, losses,
-        validation, ends, order,
+        rows, 1, optimizer, np.full(epochs, rate), generator, False, watch or _engine.Watch(), math.inf,
+        HeldInterrupts(), 1, losses, validation, ends, order,
     )  # fmt: skip
     return losses[:done], reason
 
@@ -236,7 +237,7 @@ def test_each_step_takes_the_row_that_the_order_names():
         losses, validation, ends = np.zeros((3, 1))
         net._engine.fit(
             rows, 1, _engine.Optimizer("sgd", net.parameters), np.array([0.5]), generator, False, _engine.Watch(),
-            math.inf, 1, losses, validation, ends, order,
+            math.inf, HeldInterrupts(), 1, losses, validation, ends, order,
         )  # fmt: skip
         assert net.parameters[0] == order[-1]
     assert sorted(order) == list(range(9))
