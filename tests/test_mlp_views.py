@@ -151,3 +151,8 @@ def test_no_targets_are_an_error():
     for call in (net.fit, net.loss, net.loss_and_gradient, net.input_gradient):
         with pytest.raises(TypeError, match="y must be"):
             call(X, None)
+
+
+@pytest.mark.parametrize("sizes", [[1, 1], [3, 5, 2], [784, 128, 10]])
+def test_parameters_begin_on_a_cache_line(dtype, sizes):
+    assert fastnn.MLP(sizes, dtype=dtype).parameters.ctypes.data % 64 == 0

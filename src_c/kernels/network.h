@@ -138,7 +138,8 @@ static int64_t network_workspace(const network *w, int64_t block_rows) {
     return columns * rows * (int64_t)sizeof(real);
 }
 
-/* Where the transposed deltas of layer l begin: in blocks of TILE_COLUMNS outputs, each (rows, TILE_COLUMNS) */
+/* Where the transposed deltas of layer l begin: in blocks of TILE_COLUMNS outputs, each (rows, TILE_COLUMNS); of one output
+ * (rows) alone */
 static real *transposed_deltas(const network *w, int64_t l, const real *workspace, rows_layout r) {
     const int64_t rows = r.lanes * r.panels;
     int64_t columns = feature_count(w);
@@ -329,7 +330,8 @@ static void backpropagate_group(const group *g, double *row_losses) {
     for (int64_t l = w->n_layers - 1; l >= 0; l--) {
         const int64_t n = w->layers[l].n_outputs;
         real *packed = transposed_deltas(w, l, g->activations, g->block);
-        for (int64_t p = 0; p < g->panels; p++)
+        if (n == 1) memcpy(packed + g->panel * lanes, delta, (size_t)(g->panels * lanes) * sizeof(real));
+        for (int64_t p = 0; n > 1 && p < g->panels; p++)
             transpose_panel(packed, lanes * g->block.panels, (g->panel + p) * lanes, delta + p * n * lanes, lanes, n,
                             rows_in_panel(g, p));
         if (l == 0) break;
@@ -376,13 +378,12 @@ static void slice_rows(const network *w, int64_t l, int64_t slice, int64_t slice
     *last = slice == slices - 1 ? rows : ends[1];
 }
 
-/* The gradient of a layer of one output, from the transposed deltas. */
+/* The gradient of a layer of one output. */
 static void column_gradient(real *gradient, const real *inputs, int64_t panel, const real *deltas, int accumulate,
                             int64_t m, rows_layout r) {
     for (int64_t p = 0; p < r.panels; p++)
-        row_product(gradient, deltas + p * r.lanes * TILE_COLUMNS, TILE_COLUMNS,
-                    (matrix){inputs + p * panel, 1, r.lanes, 0, 0}, accumulate || p > 0, m,
-                    smaller(r.rows - p * r.lanes, r.lanes));
+        row_product(gradient, deltas + p * r.lanes, 1, (matrix){inputs + p * panel, 1, r.lanes, 0, 0},
+                    accumulate || p > 0, m, smaller(r.rows - p * r.lanes, r.lanes));
 }
 
 static void network_gradient(const network *w, void *gradient, int64_t block_rows, int accumulate, int64_t slice,
