@@ -18,8 +18,8 @@ enum { PACK_BYTES = 128 * 1024 }; /* a larger B is packed even where its rows ar
 /* A packed panel of A: a power of two that holds TILE_ROWS. The tiles of a block are at most one more than fit in it. */
 enum { PACKED_ROWS = TILE_ROWS <= 8 ? 8 : 16, PACKED_A = (BLOCK_ROWS / TILE_ROWS + 1) * PACKED_ROWS * BLOCK_K + VLEN };
 
-_Static_assert((int)TILE_ROWS <= 12, "tiles() has cases for 12 rows");
-_Static_assert(TILE_VECTORS <= 4, "panel_product() has cases for 4 vectors");
+_Static_assert((int)TILE_ROWS <= 12, "tile_of has 12 heights");
+_Static_assert(TILE_VECTORS <= 4, "tile_of has 4 widths");
 _Static_assert((int)BLOCK_COLUMNS >= (int)TILE_COLUMNS, "a block holds a panel");
 
 /* How rows are shared out among tiles: evenly, so that the last one is no sliver. The first `longer` tiles have one row more. */
@@ -47,11 +47,13 @@ INLINE vec v_epilogue(vec sum, epilogue e, int64_t offset) {
 
 /* Ask for the tile below c, which is likely the next, while this one keeps the processor busy. */
 INLINE void prefetch_next(target c, const int rows, const int vectors) {
+    const real *row = c.at + rows * c.row;
     UNROLL
-    for (int i = rows; i < 2 * rows; i++) {
+    for (int i = 0; i < rows; i++, row += c.row) {
+        OPAQUE(row);
         UNROLL
-        for (int v = 0; v < vectors; v++) PREFETCH(c.at + i * c.row + v * VLEN);
-        PREFETCH(c.at + i * c.row + vectors * VLEN - 1);
+        for (int v = 0; v < vectors; v++) PREFETCH(row + v * VLEN);
+        PREFETCH(row + vectors * VLEN - 1);
     }
 }
 
@@ -60,21 +62,27 @@ INLINE void prefetch_next(target c, const int rows, const int vectors) {
 INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, epilogue e, vpart last, const int packed,
                  const int rows, const int vectors, const int partial) {
     vec sum[TILE_ROWS][TILE_VECTORS], line[TILE_VECTORS];
-    const real *four[(TILE_ROWS + 3) / 4]; /* one for every four rows: all offsets from a single one fill the registers */
+    const real
+        *four[(TILE_ROWS + 3) / 4]; /* one for every four rows: all offsets from a single one fill the registers */
     if (packed) {
         a = (matrix){a.at, 1, PACKED_ROWS, 0, 0};
         b = (matrix){b.at, TILE_COLUMNS, 1, 0, 0};
         prefetch_next(c, rows, vectors);
     }
-    UNROLL
-    for (int i = 0; i < rows; i++) {
+    if (accumulate) {
+        const real *row = c.at;
         UNROLL
-        for (int v = 0; v < vectors; v++) {
-            const real *from = c.at + i * c.row + v * VLEN;
-            if (!accumulate)
-                sum[i][v] = v_zero();
-            else
-                sum[i][v] = partial && v == vectors - 1 ? v_load_part(from, last) : v_load(from);
+        for (int i = 0; i < rows; i++, row += c.row) {
+            OPAQUE(row);
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                sum[i][v] = partial && v == vectors - 1 ? v_load_part(row + v * VLEN, last) : v_load(row + v * VLEN);
+        }
+    } else {
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            UNROLL
+            for (int v = 0; v < vectors; v++) sum[i][v] = v_zero();
         }
     }
     UNROLL
@@ -107,14 +115,14 @@ INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, epilog
         }
     }
     UNROLL
-    for (int i = 0; i < rows; i++) {
+    for (int i = 0; i < rows; i++, c.at += c.row) {
+        OPAQUE(c.at);
         UNROLL
         for (int v = 0; v < vectors; v++) {
-            real *to = c.at + i * c.row + v * VLEN;
             if (partial && v == vectors - 1)
-                v_store_part(to, last, sum[i][v]);
+                v_store_part(c.at + v * VLEN, last, sum[i][v]);
             else
-                v_store(to, sum[i][v]);
+                v_store(c.at + v * VLEN, sum[i][v]);
         }
     }
 }
@@ -134,66 +142,53 @@ typedef struct {
     epilogue e;
 } panel;
 
-/* Tiles of a panel one below the other, `vectors` wide; a packed `a` has a panel of its own for each tile. */
-INLINE void tiles(target c, matrix a, const panel *w, int64_t m, const int packed, const int vectors,
-                  const int partial) {
-    const vpart last = v_first(w->columns - (vectors - 1) * VLEN);
+/* The arguments of a tile. Each height and width of it is a function of its own: where one function held them all, the
+ * compiler found no registers for the pointers of the loops over k. */
+typedef struct {
+    target c;
+    matrix a, b;
+    int64_t k;
+    int accumulate;
+    epilogue e;
+    vpart last;
+} tile_job;
+
+#define TILE(rows, vectors, partial, packed)                                                                           \
+    static NOINLINE void tile_##rows##_##vectors##_##partial##_##packed(const tile_job *t) {                           \
+        if (rows <= TILE_ROWS && vectors <= TILE_VECTORS && partial < VLEN)                                            \
+            tile(t->c, t->a, t->b, t->k, t->accumulate, t->e, t->last, packed, rows, vectors, partial);                \
+    }
+#define WIDTHS(rows, f) f(rows, 1) f(rows, 2) f(rows, 3) f(rows, 4)
+/* clang-format off */
+#define HEIGHTS(f)                                                                                                     \
+    WIDTHS(1, f) WIDTHS(2, f) WIDTHS(3, f) WIDTHS(4, f) WIDTHS(5, f) WIDTHS(6, f)                                      \
+    WIDTHS(7, f) WIDTHS(8, f) WIDTHS(9, f) WIDTHS(10, f) WIDTHS(11, f) WIDTHS(12, f)
+/* clang-format on */
+#define DEFINED(r, v) TILE(r, v, 0, 0) TILE(r, v, 0, 1) TILE(r, v, 1, 0) TILE(r, v, 1, 1)
+#define NAMED(r, v)                                                                                                    \
+    [r - 1][v - 1] = {{tile_##r##_##v##_0_0, tile_##r##_##v##_0_1}, {tile_##r##_##v##_1_0, tile_##r##_##v##_1_1}},
+
+HEIGHTS(DEFINED)
+
+static void (*const tile_of[12][4][2][2])(const tile_job *) = {HEIGHTS(NAMED)};
+
+/* Tiles of a panel one below the other; a packed `a` has a panel of its own for each tile. */
+static void panel_product(target c, matrix a, const panel *w, int64_t m, int packed) {
+    const int64_t vectors = (w->columns + VLEN - 1) / VLEN;
+    const int partial = w->columns % VLEN != 0;
     real dense[TILE_ROWS * TILE_COLUMNS];
-    epilogue e = w->e;
+    tile_job job = {c, a, w->b, w->k, w->accumulate, w->e, v_first(w->columns - (vectors - 1) * VLEN)};
     for (int64_t t = 0; m > 0; t++) {
         const int64_t rows = w->by.rows + (t < w->by.longer);
-        const target to = c.column == 1 ? c : (target){dense, TILE_COLUMNS, 1};
-        if (c.column != 1 && w->accumulate) copy_tile(to, c, rows, w->columns);
-        switch (rows) {
-#define CASE(r)                                                                                                        \
-    case r:                                                                                                            \
-        if (r <= TILE_ROWS) tile(to, a, w->b, w->k, w->accumulate, e, last, packed, r, vectors, partial);              \
-        break;
-            CASE(1)
-            CASE(2)
-            CASE(3)
-            CASE(4)
-            CASE(5)
-            CASE(6)
-            CASE(7)
-            CASE(8)
-            CASE(9)
-            CASE(10)
-            CASE(11)
-            CASE(12)
-#undef CASE
-        }
-        if (c.column != 1) copy_tile(c, to, rows, w->columns);
-        a.at += packed ? PACKED_ROWS * w->k : rows * a.row;
+        job.c = c.column == 1 ? c : (target){dense, TILE_COLUMNS, 1};
+        if (c.column != 1 && w->accumulate) copy_tile(job.c, c, rows, w->columns);
+        tile_of[rows - 1][vectors - 1][partial][packed](&job);
+        if (c.column != 1) copy_tile(c, job.c, rows, w->columns);
+        job.a.at += packed ? PACKED_ROWS * w->k : rows * a.row;
         c.at += rows * c.row;
-        if (e.kind == RELU_BACKWARD) e.gate += rows * c.row;
+        if (job.e.kind == RELU_BACKWARD) job.e.gate += rows * c.row;
         m -= rows;
     }
-}
-
-/* tiles() for a width known only at run time; each width and height is compiled with its accumulators in registers. */
-INLINE void panel_tiles(target c, matrix a, const panel *w, int64_t m, const int packed) {
-    switch ((w->columns - 1) / VLEN * 2 + (w->columns % VLEN != 0)) {
-#define CASE(v)                                                                                                        \
-    case 2 * (v - 1):                                                                                                  \
-        if (v <= TILE_VECTORS) tiles(c, a, w, m, packed, v, 0);                                                        \
-        break;                                                                                                         \
-    case 2 * (v - 1) + 1:                                                                                              \
-        if (v <= TILE_VECTORS && VLEN > 1) tiles(c, a, w, m, packed, v, 1);                                            \
-        break;
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-#undef CASE
-    }
-}
-
-static void panel_product(target c, matrix a, const panel *w, int64_t m, int packed) {
-    if (packed)
-        panel_tiles(c, a, w, m, 1);
-    else
-        panel_tiles(c, a, w, m, 0);
 }
 
 /* packed (k, stride) = a (rows, k) transposed, for at most `stride` rows; a's rows are contiguous. Whole vectors are stored,
@@ -305,6 +300,10 @@ static void product(target c, matrix a, matrix b, int accumulate, int64_t m, int
     }
     if (m == 1 && c.column == 1 && (b.column == 1 || b.row == 1)) {
         row_product(c.at, a.at, a.column, b, accumulate, n, k);
+        return;
+    }
+    if (k == 1 && c.column == 1 && b.column == 1) { /* C is written as it lies in memory, and nothing else counts */
+        for (int64_t i = 0; i < m; i++) row_product(c.at + i * c.row, a.at + i * a.row, a.column, b, accumulate, n, k);
         return;
     }
     real *const packed_a = packs_a(m, n, k) ? workspace : NULL;
