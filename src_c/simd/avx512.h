@@ -116,49 +116,58 @@ INLINE void v_transpose(vec a[VLEN]) {
 }
 
 /* v_transpose of VLEN vectors that lie `stride` elements apart. A transpose waits for the one port that shuffles; to put
- * together vectors of pieces of rows is for the ports that load, and for any other, and takes two stages off it. */
+ * together vectors of halves of rows is for the ports that load, and for any other, and takes a stage off it. */
 #ifdef FASTNN_EMULATED
 INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
     for (int i = 0; i < VLEN; i++) a[i] = v_load(p + i * stride);
     v_transpose(a);
 }
 #elif FASTNN_BITS == 32
-/* Pieces of four rows, each `four` elements after the last; `twelve` is three times as many. */
-INLINE vec v_load_quarters(const real *p, int64_t four, int64_t twelve) {
-    const vec half = _mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(p)), _mm_loadu_ps(p + four), 1);
-    return _mm512_insertf32x4(_mm512_insertf32x4(half, _mm_loadu_ps(p + 2 * four), 2), _mm_loadu_ps(p + twelve), 3);
+INLINE vec v_load_halves(const real *low, const real *high) {
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(low)), _mm256_loadu_ps(high), 1);
+}
+/* Eight columns of rows 0 to 3, and of rows 4 to 7: column j of them is the even quarters of four[j], j + 4 the odd ones. */
+INLINE void v_load_fours(vec four[4], const real *const row[4], int64_t offset, int64_t further) {
+    __m512d pair[4];
+    for (int i = 0; i < 4; i += 2) {
+        const vec even = v_load_halves(row[i] + offset, row[i] + offset + further);
+        const vec odd = v_load_halves(row[i + 1] + offset, row[i + 1] + offset + further);
+        pair[i] = _mm512_castps_pd(_mm512_unpacklo_ps(even, odd));
+        pair[i + 1] = _mm512_castps_pd(_mm512_unpackhi_ps(even, odd));
+    }
+    for (int i = 0; i < 2; i++) {
+        four[2 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(pair[i], pair[i + 2]));
+        four[2 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(pair[i], pair[i + 2]));
+    }
 }
 INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
     const real *row[4];
-    int64_t four = 4 * stride, twelve = 12 * stride;
-    OPAQUE(four);
-    OPAQUE(twelve);
+    int64_t further = 4 * stride;
+    OPAQUE(further);
     for (int i = 0; i < 4; i++) {
         row[i] = p + i * stride;
         OPAQUE(row[i]);
     }
-    for (int j = 0; j < VLEN; j += 4) {
-        __m512d pair[4];
-        for (int i = 0; i < 4; i += 2) {
-            const vec even = v_load_quarters(row[i] + j, four, twelve);
-            const vec odd = v_load_quarters(row[i + 1] + j, four, twelve);
-            pair[i] = _mm512_castps_pd(_mm512_unpacklo_ps(even, odd));
-            pair[i + 1] = _mm512_castps_pd(_mm512_unpackhi_ps(even, odd));
-        }
-        for (int i = 0; i < 2; i++) {
-            a[j + 2 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(pair[i], pair[i + 2]));
-            a[j + 2 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(pair[i], pair[i + 2]));
+    for (int j = 0; j < VLEN; j += 8) {
+        vec low[4], high[4];
+        v_load_fours(low, row, j, further);
+        v_load_fours(high, row, j + 2 * further, further);
+        for (int i = 0; i < 4; i++) {
+            a[j + i] = _mm512_shuffle_f32x4(low[i], high[i], 0x88);
+            a[j + i + 4] = _mm512_shuffle_f32x4(low[i], high[i], 0xdd);
         }
     }
 }
 #else
+INLINE vec v_load_halves(const real *low, const real *high) {
+    return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(low)), _mm256_loadu_pd(high), 1);
+}
 INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
     for (int j = 0; j < VLEN; j += 4) {
-        vec half[4]; /* pieces of rows 0 and 2, 1 and 3, 4 and 6, 5 and 7 */
+        vec half[4]; /* of rows 0 and 2, 1 and 3, 4 and 6, 5 and 7 */
         for (int i = 0; i < 4; i++) {
             const real *row = p + (i / 2 * 4 + i % 2) * stride + j;
-            half[i] =
-                _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(row)), _mm256_loadu_pd(row + 2 * stride), 1);
+            half[i] = v_load_halves(row, row + 2 * stride);
         }
         const vec even0 = V(unpacklo)(half[0], half[1]), even4 = V(unpacklo)(half[2], half[3]);
         const vec odd0 = V(unpackhi)(half[0], half[1]), odd4 = V(unpackhi)(half[2], half[3]);
