@@ -29,6 +29,7 @@ from fastnn._kernels cimport (
     FASTNN_NESTEROV,
     FASTNN_NOT_FINITE,
     FASTNN_OUT_OF_TIME,
+    FASTNN_PIECE_ROWS,
     FASTNN_PREDICTION_ROWS,
     FASTNN_RMSPROP,
     FASTNN_RUNNING,
@@ -44,6 +45,7 @@ from fastnn._kernels cimport (
     fastnn_loss_and_gradient,
     fastnn_network,
     fastnn_pace,
+    fastnn_parts,
     fastnn_predict,
     fastnn_prediction,
     fastnn_row_scale,
@@ -241,7 +243,7 @@ cdef class Network:
     cdef readonly object parameters
     cdef void *first_parameter
     cdef object gradient, previous, description
-    cdef Workspace workspace, scratch, row_losses, order
+    cdef Workspace workspace, scratch, row_losses, order, parts
     cdef fastnn_pace pace
     cdef int64_t paced_rows, paced_threads
     cdef int bits
@@ -277,7 +279,7 @@ cdef class Network:
         self.parameters = aligned_zeros(offset, dtype)
         self.first_parameter = <void *> <uintptr_t> address(self.parameters)
         self.workspace, self.scratch = Workspace(), Workspace()
-        self.row_losses, self.order = Workspace(), Workspace()
+        self.row_losses, self.order, self.parts = Workspace(), Workspace(), Workspace()
 
     def __dealloc__(self):
         free(self.layers)
@@ -307,7 +309,7 @@ cdef class Network:
             "parameters": self.parameters.nbytes,
             "gradient": 0 if self.gradient is None else self.gradient.nbytes,
             "last finite parameters": 0 if self.previous is None else self.previous.nbytes,
-            "workspace": self.workspace.n_bytes + self.scratch.n_bytes + self.row_losses.n_bytes,
+            "workspace": self.workspace.n_bytes + self.scratch.n_bytes + self.row_losses.n_bytes + self.parts.n_bytes,
             "order of the rows": self.order.n_bytes,
         }
 
@@ -338,14 +340,19 @@ cdef class Network:
     cdef int prepare(self, fastnn_training *t, Rows rows, int64_t batch_size, int64_t n_threads) except -1:
         """Describe a training and give it memory."""
         cdef const fastnn_kernels *table = active_table(self.bits)
+        cdef int64_t n_parts = fastnn_parts(&self.network, batch_size), unit = FASTNN_ALIGNMENT * 8 // self.bits
         t.kernels, t.network, t.data = table, &self.network, rows.batch
         t.batch_size, t.team = batch_size, NULL
-        t.block_rows = table.network_block_rows(&self.network, batch_size)
-        t.workspace = self.workspace.reserve(table.network_workspace(&self.network, t.block_rows))
+        t.block_rows = table.network_block_rows(&self.network, FASTNN_PIECE_ROWS if n_parts else batch_size)
+        t.workspace_bytes = (table.network_workspace(&self.network, t.block_rows) + FASTNN_ALIGNMENT - 1
+                             ) // FASTNN_ALIGNMENT * FASTNN_ALIGNMENT
+        t.workspace = <char *> self.workspace.reserve(t.workspace_bytes * (n_threads if n_parts else 1))
         t.scratch_bytes = table.network_scratch(&self.network, max(t.block_rows, <int64_t> FASTNN_PREDICTION_ROWS))
         t.scratch = <char *> self.scratch.reserve(t.scratch_bytes * n_threads)
         t.row_losses = <double *> self.row_losses.reserve(
-            max(t.block_rows, <int64_t> FASTNN_PREDICTION_ROWS) * sizeof(double))
+            max(t.block_rows * n_threads, <int64_t> FASTNN_PREDICTION_ROWS) * sizeof(double))
+        t.part_stride = (self.network.n_parameters + unit - 1) // unit * unit
+        t.parts = self.parts.reserve(n_parts * t.part_stride * self.bits // 8)
         t.update.parameters = self.first_parameter
         return 0
 

@@ -126,15 +126,20 @@ cdef extern from "fastnn.h" nogil:
         fastnn_update update
         double clip_norm
         void *gradient
-        void *workspace
+        char *workspace
         char *scratch
-        int64_t scratch_bytes
+        int64_t workspace_bytes, scratch_bytes
         double *row_losses
         int64_t block_rows
+        void *parts
+        int64_t part_stride
         fastnn_team *team
         int64_t first, last
         double until, loss
         uint64_t dropout_key
+
+    int FASTNN_PIECE_ROWS
+    int64_t fastnn_parts(const fastnn_network *network, int64_t rows) noexcept nogil
 
     int FASTNN_PREDICTION_ROWS
 

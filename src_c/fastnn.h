@@ -15,7 +15,9 @@ extern "C" {
 
 enum {
     FASTNN_ALIGNMENT = 64,
-    FASTNN_ROWS_UNIT = 32 /* in which the rows of a block may be shared out among threads */
+    FASTNN_ROWS_UNIT = 32, /* in which the rows of a block may be shared out among threads */
+    FASTNN_PIECE_ROWS = 256,
+    FASTNN_PARTS = 16 /* of a large batch's gradient, see fastnn_parts */
 };
 
 /* What a layer does to its sums z = x w + b: a = f(z). leaky_relu's slope is 0.01, elu's alpha 1, gelu the exact one. */
@@ -205,6 +207,9 @@ typedef struct fastnn_kernels {
                                   void *workspace, void *scratch);
     void (*network_gradient)(const fastnn_network *network, void *gradient, int64_t block_rows, int accumulate,
                              int64_t slice, int64_t slices, const void *workspace);
+    /* gradient = the sum of n_parts gradients, which are `stride` elements apart, part by part; of the rows of a slice. */
+    void (*network_sum_parts)(const fastnn_network *network, void *gradient, const void *parts, int64_t stride,
+                              int64_t n_parts, int64_t slice, int64_t slices);
     /* The output for rows first to last of a batch, row-major, to `output`, or the losses to row_losses, or both. */
     void (*network_forward)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
                             int64_t first, int64_t last, void *output, double *row_losses, void *scratch);
@@ -252,11 +257,13 @@ typedef struct fastnn_training {
     int64_t batch_size;
     fastnn_update update; /* of the next step, but for the powers, which are those of the step before */
     double clip_norm; /* 0: none */
-    void *gradient, *workspace;
-    char *scratch; /* of each thread, scratch_bytes apart */
-    int64_t scratch_bytes;
-    double *row_losses; /* of one block */
+    void *gradient;
+    char *workspace, *scratch; /* of each thread, so many bytes apart; without parts, one workspace for all */
+    int64_t workspace_bytes, scratch_bytes;
+    double *row_losses; /* of one block, for each thread */
     int64_t block_rows;
+    void *parts; /* FASTNN_PARTS gradients, part_stride elements apart, if a batch has any */
+    int64_t part_stride;
     fastnn_team *team;
     int64_t first, last; /* the batches to do; first goes on with them */
     double until; /* on fastnn_seconds' clock: no step begins after this time but the first */
@@ -264,6 +271,10 @@ typedef struct fastnn_training {
     uint64_t dropout_key; /* of this epoch */
 } fastnn_training;
 
+/* How many parts the gradient of so many rows comes in, or 0. A large batch on a small network is cut into pieces of
+ * FASTNN_PIECE_ROWS rows; part i takes pieces i, i + FASTNN_PARTS, ... in order, and the parts are added in order. So a thread
+ * has whole pieces to itself, whose rows stay in its caches, and it does not matter to the result which. */
+int64_t fastnn_parts(const fastnn_network *network, int64_t rows);
 /* Take the steps of batches first to last; ends early when time is up or the loss is not finite, which `loss` then is not. */
 void fastnn_train(fastnn_training *training);
 /* The objective of all rows as one batch, and its gradient, without a step. */

@@ -106,6 +106,7 @@ const fastnn_kernels TABLE(ISA_NAME, FASTNN_BITS) = {
     .network_scratch = network_scratch,
     .network_backpropagate = network_backpropagate,
     .network_gradient = network_gradient,
+    .network_sum_parts = network_sum_parts,
     .network_update = network_update,
     .network_forward = network_forward,
     .network_forward_row = network_forward_row,

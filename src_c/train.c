@@ -2,7 +2,10 @@
  *
  * A step has two phases with the team waiting after each: the rows go forward and back, each thread taking some of them;
  * then each thread adds up the gradient of some of the parameters, over all rows in order, and moves these parameters. So who
- * does what cannot be seen in the result. A batch that does not fit in the workspace does its rows in blocks. */
+ * does what cannot be seen in the result. A batch that does not fit in the workspace does its rows in blocks.
+ *
+ * Of a large batch on a small network the second phase would wait for the other threads' rows to come from their caches, so there
+ * each thread does whole pieces of the batch, gradient and all, and the second phase adds these gradients. */
 #include "fastnn.h"
 
 #include <math.h>
@@ -12,6 +15,8 @@
 typedef struct {
     fastnn_training *training;
     double losses[FASTNN_LOSS_LANES];
+    double part_losses[FASTNN_PARTS][FASTNN_LOSS_LANES];
+    int64_t next_part; /* the first that nobody has */
     double weight; /* the sum of the batch's row weights */
     double objective;
     double gradient_scale;
@@ -72,8 +77,8 @@ static void share(int64_t rows, int64_t thread, int64_t size, int64_t *first, in
     *last = smaller(rows, units * (thread + 1) / size * FASTNN_ROWS_UNIT);
 }
 
-/* The gradient of a batch, this thread's slice of it. The team waits after the rows of each block. */
-static void batch_gradient(step_state *s, fastnn_team *team, int64_t thread, const fastnn_batch *batch) {
+/* The gradient of a batch by slices, this thread's one. The team waits after the rows of each block. */
+static void gradient_by_slices(step_state *s, fastnn_team *team, int64_t thread, const fastnn_batch *batch) {
     fastnn_training *t = s->training;
     const fastnn_kernels *kernels = t->kernels;
     const int64_t size = fastnn_team_size(team);
@@ -89,6 +94,54 @@ static void batch_gradient(step_state *s, fastnn_team *team, int64_t thread, con
         if (thread == 0) add_losses(s->losses, t->row_losses, block, rows);
         kernels->network_gradient(t->network, t->gradient, rows, block > 0, thread, size, t->workspace);
     }
+}
+
+int64_t fastnn_parts(const fastnn_network *network, int64_t rows) {
+    enum { MOST_PARAMETERS = 16384 };
+    if (rows < 2 * FASTNN_PIECE_ROWS || network->n_parameters > MOST_PARAMETERS) return 0;
+    return smaller((rows + FASTNN_PIECE_ROWS - 1) / FASTNN_PIECE_ROWS, FASTNN_PARTS);
+}
+
+/* One part of the gradient, and its rows' losses. */
+static void add_up_part(step_state *s, int64_t thread, const fastnn_batch *batch, int64_t part) {
+    fastnn_training *t = s->training;
+    char *const workspace = t->workspace + thread * t->workspace_bytes;
+    double *const row_losses = t->row_losses + thread * t->block_rows;
+    char *const gradient = (char *)t->parts + part * t->part_stride * (t->kernels->bits / 8);
+    int accumulate = 0;
+    for (int i = 0; i < FASTNN_LOSS_LANES; i++) s->part_losses[part][i] = 0;
+    for (int64_t piece = part * FASTNN_PIECE_ROWS; piece < batch->rows; piece += FASTNN_PARTS * FASTNN_PIECE_ROWS) {
+        const int64_t end = smaller(batch->rows, piece + FASTNN_PIECE_ROWS);
+        for (int64_t block = piece; block < end; block += t->block_rows, accumulate = 1) {
+            const int64_t rows = smaller(end - block, t->block_rows);
+            t->kernels->network_backpropagate(t->network, t->update.parameters, batch, block, rows, 0, rows, row_losses,
+                                              workspace, t->scratch + thread * t->scratch_bytes);
+            add_losses(s->part_losses[part], row_losses, block, rows);
+            t->kernels->network_gradient(t->network, gradient, rows, accumulate, 0, 1, workspace);
+        }
+    }
+}
+
+static void gradient_by_parts(step_state *s, fastnn_team *team, int64_t thread, const fastnn_batch *batch,
+                              int64_t n_parts) {
+    fastnn_training *t = s->training;
+    for (int64_t part; (part = fastnn_team_claim(&s->next_part)) < n_parts;) add_up_part(s, thread, batch, part);
+    fastnn_team_wait(team);
+    t->kernels->network_sum_parts(t->network, t->gradient, t->parts, t->part_stride, n_parts, thread,
+                                  fastnn_team_size(team));
+    if (thread != 0) return;
+    s->next_part = 0;
+    for (int64_t part = 0; part < n_parts; part++)
+        for (int i = 0; i < FASTNN_LOSS_LANES; i++) s->losses[i] += s->part_losses[part][i];
+}
+
+/* The gradient of a batch, this thread's slice of it. */
+static void batch_gradient(step_state *s, fastnn_team *team, int64_t thread, const fastnn_batch *batch) {
+    const int64_t n_parts = fastnn_parts(s->training->network, batch->rows);
+    if (n_parts > 0)
+        gradient_by_parts(s, team, thread, batch, n_parts);
+    else
+        gradient_by_slices(s, team, thread, batch);
 }
 
 /* The objective, once the row losses and, where there is a penalty, the gradient are complete. */

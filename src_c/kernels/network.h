@@ -406,6 +406,17 @@ static void network_gradient(const network *w, void *gradient, int64_t block_row
     }
 }
 
+static void network_sum_parts(const network *w, void *gradient, const void *parts, int64_t stride, int64_t n_parts,
+                              int64_t slice, int64_t slices) {
+    for (int64_t l = 0; l < w->n_layers; l++) {
+        const layer *of = w->layers + l;
+        int64_t first, last;
+        slice_rows(w, l, slice, slices, &first, &last);
+        const int64_t at = of->weights + first * of->n_outputs;
+        add_parts((real *)gradient + at, (const real *)parts + at, stride, n_parts, (last - first) * of->n_outputs);
+    }
+}
+
 /* Update the parameters whose gradient is that of the slice. */
 static void network_update(const network *w, const fastnn_update *u, int64_t slice, int64_t slices) {
     for (int64_t l = 0; slices > 1 && l < w->n_layers; l++) {

@@ -1,6 +1,6 @@
-/* Sums of squares.
+/* Sums of arrays, and of squares.
  *
- * The sum has one shape on every machine: element i belongs to lane i mod LANES of a logical vector of 64 bytes, each
+ * A sum of squares has one shape on every machine: element i belongs to lane i mod LANES of a logical vector of 64 bytes, each
  * lane is a chain of fused multiply-adds, the lanes are added by halving, and chunks of SUM_CHUNK elements are added in
  * double. So all instruction sets give the same bits, and a long sum in float keeps its accuracy. */
 #ifndef FASTNN_KERNELS_SUM_H
@@ -54,6 +54,16 @@ static double sum_of_squares(const void *x, int64_t n) {
         for (int j = 0; j < 8; j++) lanes[j] += (double)at[i + j] * (double)at[i + j];
     for (; i < n; i++) lanes[i % 8] += (double)at[i] * (double)at[i];
     return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
+
+/* out (n) = parts[0] + parts[1] + ..., each `stride` elements after the one before */
+static void add_parts(real *out, const real *parts, int64_t stride, int64_t n_parts, int64_t n) {
+    for (int64_t i = 0; i < n; i += VLEN) {
+        const vpart part = v_first(n - i < VLEN ? n - i : VLEN);
+        vec sum = v_load_part(parts + i, part);
+        for (int64_t p = 1; p < n_parts; p++) sum = v_add(sum, v_load_part(parts + p * stride + i, part));
+        v_store_part(out + i, part, sum);
+    }
 }
 
 #endif
