@@ -1,9 +1,6 @@
 """When a fit stops because it no longer gets better."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, NamedTuple
 
 from fastnn import checks
 from fastnn.options import Option
@@ -11,20 +8,12 @@ from fastnn.options import Option
 MONITORS = ("validation_loss", "loss")
 
 
-class StoppingState(NamedTuple):
-    """Where an EarlyStopping stands: plain numbers, which JSON keeps exactly."""
-
-    best: float | None  # the lowest loss that counted; None before the first
-    bad_epochs: int  # epochs since
-
-
 @dataclass(frozen=True)
 class EarlyStopping(Option):
     """Stop a fit when the loss has not fallen for a while (Prechelt 1998).
 
-    An epoch is bad unless its loss is below ``best - min_delta``, best being the lowest loss that counted so far; a
-    loss that is not finite is always bad. The fit stops when more than `patience` epochs in a row were bad. It keeps
-    nothing itself: `start` gives its state before the first epoch, `next` the one after an epoch.
+    An epoch is bad unless its loss is below ``best - min_delta``, best being the lowest loss that counted so far. The
+    fit stops when more than `patience` epochs in a row were bad.
 
     Parameters
     ----------
@@ -59,19 +48,3 @@ class EarlyStopping(Option):
         )
         if self.monitor not in MONITORS:
             raise ValueError(f"monitor must be 'validation_loss' or 'loss'; got {self.monitor!r}")
-
-    def start(self) -> StoppingState:
-        """Return the state before the first epoch."""
-        return StoppingState(None, 0)
-
-    def next(self, state: Sequence[Any], loss: float) -> StoppingState:
-        """Return the state after an epoch with this loss; `state` is what `start` or `next` returned."""
-        best, bad_epochs = state
-        if math.isfinite(loss) and (best is None or loss < best - self.min_delta):
-            return StoppingState(float(loss), 0)
-        return StoppingState(best, bad_epochs + 1)
-
-    def stops(self, state: Sequence[Any]) -> bool:
-        """Whether the fit is over."""
-        _, bad_epochs = state
-        return bool(bad_epochs > self.patience)

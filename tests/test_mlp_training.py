@@ -426,6 +426,40 @@ class TestEarlyStopping:
         if validated:
             assert history.best_epoch == np.argmin(history.validation_loss)
 
+    @pytest.mark.parametrize(
+        ("patience", "min_delta", "losses", "expected"),
+        [
+            (0, 0, [3, 2, 2, 1], 3),
+            (1, 0, [3, 2, 2, 1, 1, 1], 6),
+            (2, 0, [1, 1, 1], None),
+            (2, 0, [1, 1, 1, 1], 4),
+            (0, 0.5, [3, 2.5], 2),
+            (0, 0.5, [3, 2.25, 1.5], None),
+            (1, 0.5, [3, 2.75, 2.25, 2, 1.5, 0], None),  # small steps add up
+        ],
+    )
+    def test_what_counts_as_lower(self, isa, patience, min_delta, losses, expected):
+        """The loss is the only weight, which a callback sets."""
+
+        def set_next(net, history):
+            if history.epochs < len(losses):
+                net.parameters[0] = losses[history.epochs]
+
+        net = fastnn.MLP([1, 1], bias=False, loss="mae", dtype="float64")
+        net.parameters[0] = losses[0]
+        stopping = fastnn.EarlyStopping(patience, min_delta=min_delta, monitor="loss")
+        history = net.fit(
+            [[1]],
+            [0],
+            epochs=len(losses),
+            optimizer=fastnn.SGD(1e-300),
+            early_stopping=stopping,
+            callbacks=set_next,
+        )
+        assert history.loss.tolist() == losses[: history.epochs]
+        assert history.epochs == (expected or len(losses))
+        assert history.stopped_by == ("early_stopping" if expected else None)
+
     def test_restores_the_best_weights_to_the_bit(self):
         net, history, _, (x, y, arguments) = self.fit(5, True)
         assert history.stopped_by == "early_stopping"

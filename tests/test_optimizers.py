@@ -205,35 +205,7 @@ class TestLosses:
 
 
 class TestEarlyStopping:
-    """What counts as better, and when it is over."""
-
-    @staticmethod
-    def length(stopping, sequence):
-        """How many epochs a fit has, if they had these losses."""
-        state = stopping.start()
-        for epochs, loss in enumerate(sequence, start=1):
-            state = stopping.next(json.loads(json.dumps(state)), loss)
-            if stopping.stops(state):
-                return epochs
-        return None
-
-    @pytest.mark.parametrize(
-        ("patience", "min_delta", "sequence", "expected"),
-        [
-            (0, 0, [3, 2, 2, 1], 3),
-            (1, 0, [3, 2, 2, 1, 1, 1], 6),
-            (2, 0, [1, 1, 1], None),
-            (2, 0, [1, 1, 1, 1], 4),
-            (0, 0.5, [3, 2.5], 2),
-            (0, 0.5, [3, 2.25, 1.5], None),
-            (1, 0.5, [3, 2.75, 2.25, 2, 1.5, 0], None),  # small steps add up
-            (1, 0, [math.nan, math.nan, 1], 2),
-            (1, 0, [math.inf, 5, math.nan, 4, -math.inf, math.inf], 6),
-            (0, 0, [-1, -2, -2], 3),
-        ],
-    )
-    def test_stops(self, patience, min_delta, sequence, expected):
-        assert self.length(fastnn.EarlyStopping(patience, min_delta=min_delta), sequence) == expected
+    """Its fields; what it does is in test_mlp_training.py."""
 
     def test_fields(self):
         stopping = fastnn.EarlyStopping(3)
