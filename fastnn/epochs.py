@@ -18,12 +18,12 @@ from sklearn.model_selection import train_test_split
 from fastnn import _engine, checks
 from fastnn.history import History
 from fastnn.interrupts import HeldInterrupts
-from fastnn.mlp import MLP, SHARED_ROWS
+from fastnn.mlp import MLP
 from fastnn.monitoring import Monitor
 from fastnn.progress import Progress
 from fastnn.schedules import ReduceOnPlateau
 from fastnn.solvers import NOT_FINITE, Examples, solver_of
-from fastnn.threads import thread_count
+from fastnn.threads import threads_of_steps
 
 MOST_EPOCHS_IN_A_CALL = 1 << 16
 SHOWN_EVERY = 0.1  # seconds
@@ -77,8 +77,7 @@ class Stochastic:
         self.history = History(validation=validation is not None)
         self._begin_curves()
         self.watch = self._watch()
-        work = 3 * self.batch_size * self.network.parameters.size if self.batch_size >= SHARED_ROWS else 0
-        self.n_threads = thread_count(e.n_threads, work)
+        self.n_threads = threads_of_steps(e.n_threads, self.batch_size, self.network.parameters.size)
         self.deadline = _engine.seconds() + (math.inf if e.max_time is None else e.max_time)
 
     def _begin_curves(self) -> None:

@@ -22,7 +22,7 @@ from fastnn.monitoring import CallbackSupportMixin, Monitor
 from fastnn.optimizers import SGD, Adam, AdamW, RMSProp
 from fastnn.schedules import ReduceOnPlateau, Schedule
 from fastnn.solvers import Examples
-from fastnn.threads import thread_count
+from fastnn.threads import threads_of_call
 
 OPTIMIZERS = (SGD, RMSProp, Adam, AdamW)
 CLOSED_UNIT = Interval(Real, 0, 1, closed="both")
@@ -233,7 +233,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if type(X) is np.ndarray and X.ndim == 2 and "network_" in fitted and "feature_names_in_" not in fitted:
             engine = self._synchronize()._engine
             rows = len(X)
-            threads = 1 if rows == 1 else thread_count(self.n_threads, rows * engine.parameters.size)
+            threads = 1 if rows == 1 else threads_of_call(self.n_threads, rows * engine.parameters.size)
             outputs = engine.predict_plain(X, threads)
             if outputs is not None:
                 return outputs

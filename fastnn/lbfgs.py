@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.monitoring import Monitor
 from fastnn.solvers import NOT_FINITE, Examples
-from fastnn.threads import thread_count
+from fastnn.threads import threads_of_call
 
 
 class _EndError(Exception):
@@ -24,7 +24,7 @@ def fit_lbfgs(estimator: Any, examples: Examples, monitor: Monitor) -> None:
     e, network = estimator, estimator.network_
     twin = network if network.dtype == np.float64 else network._in_float64()
     rows = examples.rows(twin)
-    n_threads = thread_count(e.n_threads, 3 * len(rows.x) * network.parameters.size)
+    n_threads = threads_of_call(e.n_threads, 3 * len(rows.x) * network.parameters.size)
     deadline = math.inf if e.max_time is None else time.monotonic() + e.max_time
     best: dict[str, Any] = {"iterations": 0, "loss": math.inf}
 

@@ -19,10 +19,9 @@ from fastnn.losses import Huber, Quantile, loss_from, parse_activations, parse_l
 from fastnn.optimizers import Optimizer, check_optimizer
 from fastnn.parameters import LayerArrays, overwrite, restore
 from fastnn.progress import check_verbose
-from fastnn.threads import thread_count
+from fastnn.threads import threads_of_call, threads_of_steps
 from fastnn.training import Training
 
-SHARED_ROWS = 64  # in a batch: fewer are one thread's
 HE = ("relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "sin")  # the others take Glorot's limits
 
 
@@ -347,7 +346,7 @@ class MLP:
         max_time = math.inf if max_time is None else checks.number(max_time, "max_time", minimum=0)
         functions = [functools.partial(each, self) for each in checks.functions(callbacks, "callbacks")]
         verbose = check_verbose(verbose)
-        threads = thread_count(n_threads, 3 * size * self._engine.parameters.size if size >= SHARED_ROWS else 0)
+        threads = threads_of_steps(n_threads, size, self._engine.parameters.size)
         history = History(
             validation=validation is not None, monitor=early_stopping.monitor if early_stopping is not None else None
         )
@@ -409,7 +408,7 @@ class MLP:
         """
         rows = self._inputs(X)
         shape = (len(rows.x), self._layer_sizes[-1])
-        threads = thread_count(n_threads, shape[0] * self._engine.parameters.size)
+        threads = threads_of_call(n_threads, shape[0] * self._engine.parameters.size)
         result = np.empty(shape, self._dtype)
         if out is not None:
             checks.output_array(out, "out", shape, self._dtype)
@@ -452,7 +451,7 @@ class MLP:
             If another thread is training the network.
         """
         rows = self._rows(X, y, sample_weight)
-        return self._engine.loss(rows, thread_count(n_threads, len(rows.x) * self._engine.parameters.size))
+        return self._engine.loss(rows, threads_of_call(n_threads, len(rows.x) * self._engine.parameters.size))
 
     def loss_and_gradient(
         self,
@@ -502,7 +501,7 @@ class MLP:
         0.0
         """
         rows = self._rows(X, y, sample_weight)
-        threads = thread_count(n_threads, 3 * len(rows.x) * self._engine.parameters.size)
+        threads = threads_of_call(n_threads, 3 * len(rows.x) * self._engine.parameters.size)
         return self._engine.loss_and_gradient(rows, threads)
 
     def input_gradient(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:  # noqa: N803

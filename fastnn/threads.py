@@ -5,18 +5,31 @@ import sys
 
 from fastnn import checks
 
-# Multiply-adds in a step, or in the rows of a prediction, that are worth a thread of their own; see bench/README.md.
+# Multiply-adds that are worth a thread: of a step in a fit, whose threads live as long as it and are measured to pay,
+# and of a call that starts threads for itself alone, in some 40 us; two threads break even there at some 8 million.
 WORK_PER_THREAD = 1_000_000
+WORK_PER_STARTED_THREAD = 8 * WORK_PER_THREAD
+SHARED_ROWS = 64  # in a batch: fewer are one thread's
 MOST_THREADS = 256  # as in src_c/team.c; each has scratch memory of its own
 
 
-def thread_count(value: object, work: float) -> int:
+def thread_count(value: object, work: float, per_thread: float) -> int:
     """Return how many threads to use for so many multiply-adds: at most `value`, or for None what the process may."""
     asked = None if value is None else checks.integer(value, "n_threads", minimum=1)
-    useful = int(min(work // WORK_PER_THREAD, MOST_THREADS))
+    useful = int(min(work // per_thread, MOST_THREADS))
     if useful <= 1:  # before the system is asked, which takes longer than a small network
         return 1
     return min(useful, available_threads() if asked is None else asked)
+
+
+def threads_of_steps(value: object, batch_size: int, n_parameters: int) -> int:
+    """Return how many threads a fit may use that takes steps of so many rows."""
+    return thread_count(value, 3 * batch_size * n_parameters if batch_size >= SHARED_ROWS else 0, WORK_PER_THREAD)
+
+
+def threads_of_call(value: object, work: float) -> int:
+    """Return how many threads one call with so many multiply-adds starts."""
+    return thread_count(value, work, WORK_PER_STARTED_THREAD)
 
 
 def available_threads() -> int:

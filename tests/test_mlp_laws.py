@@ -27,6 +27,7 @@ THREADS = [1, 2, 3, 5]
 def every_thread_works(monkeypatch):
     """Let small networks use as many threads as they are told to."""
     monkeypatch.setattr("fastnn.threads.WORK_PER_THREAD", 1)
+    monkeypatch.setattr("fastnn.threads.WORK_PER_STARTED_THREAD", 1)
 
 
 def results(described, dtype, n, n_threads=None, optimizer=None, **options):
@@ -268,6 +269,7 @@ class TestResuming:
     def test_other_instruction_set_and_threads(self, tmp_path, monkeypatch):
         """Begun on one machine and ended on another."""
         monkeypatch.setattr("fastnn.threads.WORK_PER_THREAD", 1)
+        monkeypatch.setattr("fastnn.threads.WORK_PER_STARTED_THREAD", 1)
         described = networks.network((3, 20, 2), "relu")
         x, y, _ = networks.data(described, 200)
         expected = networks.mlp(described)

@@ -150,7 +150,7 @@ def test_threads_are_started_for_many_steps(counted):
     """What is allocated for a thread does not come back with each step: 4000 steps."""
     found = counted("""
 import fastnn.threads
-fastnn.threads.WORK_PER_THREAD = 1
+fastnn.threads.WORK_PER_THREAD = fastnn.threads.WORK_PER_STARTED_THREAD = 1
 net = fastnn.MLP((8, 32, 1), seed=0)
 x, y = rng.normal(size=(640, 8)), rng.random((640, 1))
 net.fit(x, y, epochs=10, n_threads=2)

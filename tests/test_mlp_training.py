@@ -174,6 +174,7 @@ class TestTrajectories:
 def test_random_networks(isa, dtype, seed, monkeypatch):
     """Of random depth, widths and options, on random numbers of rows, in batches and by threads."""
     monkeypatch.setattr("fastnn.threads.WORK_PER_THREAD", 1)
+    monkeypatch.setattr("fastnn.threads.WORK_PER_STARTED_THREAD", 1)
     rng = np.random.default_rng(seed)
     widths = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, 31, 32, 33, 46, 64, 65, 100, 128, 130, 200, 257]
     loss = str(rng.choice(networks.LOSSES))

@@ -566,7 +566,7 @@ import numpy as np
 import fastnn.threads
 
 warnings.simplefilter("ignore")
-fastnn.threads.WORK_PER_THREAD = 1
+fastnn.threads.WORK_PER_THREAD = fastnn.threads.WORK_PER_STARTED_THREAD = 1
 x, y = np.random.default_rng(0).normal(size=(500, 30)), np.zeros((500, 2))
 net = fastnn.MLP([30, 64, 2], seed=0)
 net.fit(x, y, epochs=2, n_threads=4)
