@@ -2,7 +2,8 @@
 
 import operator
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.epochs import STOCHASTIC, Stochastic
-from fastnn.lbfgs import fit_lbfgs
+from fastnn.lbfgs import LBFGS
 from fastnn.losses import ACTIVATIONS
 from fastnn.mlp import MLP
 from fastnn.monitoring import CallbackSupportMixin, Monitor
@@ -73,7 +74,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _check_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:  # noqa: N803
         """Check X and y, and how many columns and names X has, or with `reset` learn them."""
 
-    def _learn_classes(self, y: Any, incremental: bool) -> None:
+    def _learn_classes(self, y: Any, incremental: bool, classes: Any) -> None:
         """Learn what classes there are, or check that they are those of the fit before."""
 
     def _check_known(self, y: Any) -> None:
@@ -105,11 +106,52 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         sample_weight: Any = None,
         incremental: bool = False,
         validation: tuple[Any, Any] | None = None,
+        classes: Any = None,
     ) -> "BaseMLP":
-        hidden, monitor = self._hidden_sizes(), Monitor(self, X, y, sample_weight)
+        monitor = None if incremental else Monitor(self, X, y, sample_weight)
+        with self._alone():
+            before = dict(self.__dict__)
+            try:
+                train = self._prepare(X, y, sample_weight, incremental, validation, classes, monitor)
+            except BaseException:
+                self.__dict__ = before
+                raise
+            if monitor is not None:
+                monitor.begin()
+            train()
+            if monitor is not None:
+                monitor.end()
+        return self
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let no other fit of this estimator begin, in another thread or in a callback of this one."""
+        own = object()
+        if self.__dict__.setdefault("_fitting", own) is not own:
+            raise RuntimeError(
+                "the estimator is in use by another thread, or by the fit whose callback this is; give each an "
+                "estimator of its own"
+            )
+        try:
+            yield
+        finally:
+            del self._fitting
+
+    def _prepare(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        sample_weight: Any,
+        incremental: bool,
+        validation: tuple[Any, Any] | None,
+        classes: Any,
+        monitor: Monitor | None,
+    ) -> Callable[[], None]:
+        """Check all arguments and make what the fit needs; return what trains."""
+        hidden = self._hidden_sizes()
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._check_arrays(X, y, reset=first_pass)  # noqa: N806
-        self._learn_classes(y, incremental)
+        self._learn_classes(y, incremental, classes)
         y = self._encode(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
@@ -119,16 +161,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             self._random_state = check_random_state(self.random_state)
         self._prepare_network([X.shape[1], *hidden, self.n_outputs_], loss, X.dtype, first_pass)
         examples = Examples(X, y, sample_weight)
-        if incremental:
-            Stochastic(self, examples, None, monitor=None).run()
-            return self
-        monitor.begin()
-        if self.solver == "lbfgs":
-            fit_lbfgs(self, examples, monitor)
-        else:
-            Stochastic(self, examples, self._validation_examples(validation), monitor).run()
-        monitor.end()
-        return self
+        if self.solver == "lbfgs" and monitor is not None:
+            return LBFGS(self, examples, monitor).run
+        return Stochastic(self, examples, self._validation_examples(validation), monitor).run
 
     def _weigh_classes(self, y: NDArray[Any], sample_weight: Any, incremental: bool) -> Any:
         return sample_weight
@@ -212,6 +247,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
+        state.pop("_fitting", None)
         if "network_" in state:
             self._synchronize()
             for name in ("coefs_", "intercepts_", "_views"):

@@ -1,0 +1,107 @@
+"""What one fit of an estimator leaves to the next: all of it, or, where an argument was wrong, what was there before."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import fastnn
+
+pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+
+from sklearn.exceptions import NotFittedError
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(90, 4))
+NUMBER = RNG.normal(size=90)
+CLASS = np.arange(90) % 3
+LETTER, COLOUR = np.array(["a", "b", "c"])[CLASS], np.array(["blue", "green", "red"])[CLASS]
+
+
+def classifier(**arguments):
+    return fastnn.MLPClassifier(**{"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0} | arguments)
+
+
+def regressor(**arguments):
+    return fastnn.MLPRegressor(**{"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0} | arguments)
+
+
+def same(a, b):
+    return (a.network_.parameters == b.network_.parameters).all()
+
+
+class TestWrongArguments:
+    """A fit that its arguments end before the first epoch changes nothing."""
+
+    @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+    @pytest.mark.parametrize(
+        ("x", "y", "more", "error"),
+        [
+            (X, COLOUR, {"sample_weight": np.ones(3)}, "sample_weight"),
+            (X, COLOUR, {"sample_weight": -np.ones(90)}, "sample_weight"),
+            (X[:, :3], NUMBER, {}, "Unknown label type"),
+            (X[:, :3], COLOUR[:5], {}, "inconsistent numbers of samples"),
+        ],
+        ids=["number of weights", "negative weights", "labels", "rows"],
+    )
+    def test_of_a_fitted_one(self, solver, x, y, more, error):
+        net = classifier(solver=solver).fit(X, LETTER)
+        state, prediction = dict(vars(net)), net.predict_proba(X)
+        with pytest.raises(ValueError, match=error):
+            net.fit(x, y, **more)
+        assert vars(net).keys() == state.keys()
+        assert all(value is state[name] for name, value in vars(net).items())
+        np.testing.assert_array_equal(net.predict_proba(X), prediction)
+        np.testing.assert_array_equal(net.predict_proba(X.tolist()), prediction)
+
+    @pytest.mark.parametrize("method", ["fit", "partial_fit"])
+    def test_of_a_new_one(self, method):
+        net = classifier()
+        classes = {"classes": ["a", "b", "c"]} if method == "partial_fit" else {}
+        with pytest.raises(ValueError, match="sample_weight must not be negative"):
+            getattr(net, method)(X, LETTER, sample_weight=-np.ones(90), **classes)
+        with pytest.raises(NotFittedError):
+            net.predict(X)
+
+    def test_of_validation(self):
+        net = regressor().fit(X, NUMBER)
+        prediction = net.predict(X)
+        with pytest.raises(ValueError, match="features"):
+            net.fit(X[:, :3], NUMBER, X_val=X, y_val=NUMBER)
+        np.testing.assert_array_equal(net.predict(X), prediction)
+
+
+class TestTwoAtOnce:
+    """Only one fit of an estimator goes on at a time; MLP says the same of its own."""
+
+    def test_in_another_thread(self):
+        begun, end, errors = threading.Event(), threading.Event(), []
+
+        def wait(estimator, history):
+            begun.set()
+            return end.wait(60)
+
+        def again():
+            begun.wait(60)
+            try:
+                net.fit(X, NUMBER)
+            except RuntimeError as error:
+                errors.append(str(error))
+            end.set()
+
+        net = regressor(callbacks=wait)
+        other = threading.Thread(target=again)
+        other.start()
+        net.fit(X, NUMBER)
+        other.join()
+        assert len(errors) == 1
+        assert errors[0].startswith("the estimator is in use by another thread, or by the fit whose callback this is")
+        assert net.n_iter_ == 1
+        assert net.set_params(callbacks=()).fit(X, NUMBER).n_iter_ == 5
+
+    def test_in_a_callback(self):
+        net = regressor(callbacks=lambda estimator, _: estimator.partial_fit(X, NUMBER) and None)
+        with pytest.raises(RuntimeError, match="the estimator is in use"):
+            net.fit(X, NUMBER)
+        assert not hasattr(net.set_params(callbacks=()).fit(X, NUMBER), "_fitting")
