@@ -57,7 +57,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Whether each epoch takes the rows in a new order.
     random_state : int, RandomState or None, default None
         What the weights, the rows set aside for early stopping and the order of the rows are drawn from: the same
-        numbers as scikit-learn draws. What is dropped with `dropout` is drawn from it too.
+        numbers as scikit-learn draws. What is dropped with `dropout` is drawn from it too, and with dropout a
+        further fit or partial_fit goes on in the stream of the one before, so as not to drop the same again.
     tol : float, default 1e-4
         What the loss, or with early_stopping the score, must improve by to count as progress; for "lbfgs" the largest
         element of the gradient at which it ends.

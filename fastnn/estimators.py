@@ -157,7 +157,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             sample_weight = _check_sample_weight(sample_weight, X)
         sample_weight = self._weigh_classes(y, sample_weight, incremental)
         self.n_outputs_, self.out_activation_, loss = self._output(y)
-        if first_pass or incremental or self.warm_start != "resume" or not hasattr(self, "_random_state"):
+        # a stream begun anew would drop the same units each time; without dropout scikit-learn's numbers are due
+        goes_on = self.dropout > 0 or (self.warm_start == "resume" and not incremental)
+        if first_pass or not goes_on or not hasattr(self, "_random_state"):
             self._random_state = check_random_state(self.random_state)
         self._prepare_network([X.shape[1], *hidden, self.n_outputs_], loss, X.dtype, first_pass)
         examples = Examples(X, y, sample_weight)

@@ -1,4 +1,4 @@
-"""What one fit of an estimator leaves to the next: all of it, or, where an argument was wrong, what was there before."""
+"""What one fit of an estimator leaves to the next: all of it, or after a wrong argument what was there before."""
 
 import threading
 
@@ -105,3 +105,27 @@ class TestTwoAtOnce:
         with pytest.raises(RuntimeError, match="the estimator is in use"):
             net.fit(X, NUMBER)
         assert not hasattr(net.set_params(callbacks=()).fit(X, NUMBER), "_fitting")
+
+
+class TestDropout:
+    """Each call drops other units: those of one stream, which an int random_state begins only once."""
+
+    def test_partial_fit(self):
+        whole = regressor(dropout=0.5, solver="sgd").fit(X, NUMBER)
+        parts = regressor(dropout=0.5, solver="sgd")
+        for _ in range(5):
+            parts.partial_fit(X, NUMBER)
+        assert parts.loss_curve_[0] == whole.loss_curve_[0]
+        # a constant learning rate of almost 0 leaves what is dropped as the only difference between epochs
+        still = regressor(dropout=0.5, solver="sgd", learning_rate_init=1e-300, shuffle=False)
+        for _ in range(4):
+            still.partial_fit(X, NUMBER)
+        assert len(set(still.loss_curve_)) == 4
+
+    def test_warm_start(self):
+        still = regressor(dropout=0.5, learning_rate_init=1e-300, shuffle=False, max_iter=1, warm_start=True)
+        for _ in range(4):
+            still.fit(X, NUMBER)
+        assert len(set(still.loss_curve_)) == 4
+        again = still.set_params(warm_start=False).fit(X, NUMBER)
+        assert same(again, regressor(dropout=0.5, learning_rate_init=1e-300, shuffle=False, max_iter=1).fit(X, NUMBER))
