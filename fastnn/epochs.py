@@ -164,8 +164,11 @@ class Stochastic:
             or isinstance(e._optimizer.optimizer.learning_rate, ReduceOnPlateau)
             or (self.monitor is not None and self.monitor.is_active)
         )
-        if self.resumes and e.early_stopping and hasattr(e, "_last_parameters"):
-            self.network.parameters = e._last_parameters
+        last = e.__dict__.pop("_last_parameters", None)
+        if self.resumes and e.early_stopping and last is not None:
+            self.network.parameters = last
+        if self.resumes:
+            e._order = self.order  # the array that the engine shuffles: what a callback copies is up to date
         self.network._engine.acquire()
         try:
             e.n_iter_ = 0
@@ -175,13 +178,12 @@ class Stochastic:
             self.history.stopped_by = "interrupt"
         finally:
             self.network._engine.release()
+            if e.early_stopping:
+                if self.resumes:
+                    e._last_parameters = self.network.parameters.copy()
+                self.network._engine.parameters[...] = e._best_parameters
         if self.history.stopped_by == "interrupt":
             warnings.warn("Training interrupted by user.", stacklevel=2)
-        if self.resumes:
-            e._order = self.order
-            e._last_parameters = self.network.parameters.copy() if e.early_stopping else None
-        if e.early_stopping:
-            self.network._engine.parameters[...] = e._best_parameters
 
     def _run_epochs(self, progress: Progress) -> None:
         e = self.estimator

@@ -1,5 +1,7 @@
 """What one fit of an estimator leaves to the next: all of it, or after a wrong argument what was there before."""
 
+import copy
+import pickle
 import threading
 
 import numpy as np
@@ -129,3 +131,60 @@ class TestDropout:
         assert len(set(still.loss_curve_)) == 4
         again = still.set_params(warm_start=False).fit(X, NUMBER)
         assert same(again, regressor(dropout=0.5, learning_rate_init=1e-300, shuffle=False, max_iter=1).fit(X, NUMBER))
+
+
+class TestCheckpoints:
+    """With warm_start="resume" what a callback saves, or leaves by an exception, goes on to the bits of the whole."""
+
+    ARGUMENTS = pytest.mark.parametrize(
+        "arguments",
+        [{}, {"early_stopping": True, "n_iter_no_change": 100}, {"solver": "sgd", "dropout": 0.3}, {"shuffle": False}],
+        ids=str,
+    )
+
+    def whole(self, arguments):
+        return regressor(**arguments | {"max_iter": 12}).fit(X, NUMBER)
+
+    @ARGUMENTS
+    @pytest.mark.parametrize("fits", [1, 2])
+    @pytest.mark.parametrize("again", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+    def test_a_copy(self, arguments, fits, again):
+        arguments = {"warm_start": "resume", "batch_size": 16} | arguments
+        saved = []
+
+        def save(estimator, history):
+            if len(estimator.loss_curve_) == 7:
+                callbacks, estimator.callbacks = estimator.callbacks, ()
+                saved.append(again(estimator))
+                estimator.callbacks = callbacks
+
+        net = regressor(**arguments, callbacks=save)
+        for _ in range(fits):
+            net.set_params(max_iter=12 // fits).fit(X, NUMBER)
+        whole, part = self.whole(arguments), saved[0].set_params(max_iter=5).fit(X, NUMBER)
+        assert same(net, whole)
+        assert same(part, whole)
+        assert part.loss_curve_ == whole.loss_curve_
+        assert part.validation_scores_ == whole.validation_scores_
+
+    @ARGUMENTS
+    def test_an_exception(self, arguments):
+        arguments = {"warm_start": "resume", "batch_size": 16, "max_iter": 12} | arguments
+
+        def fail(estimator, history):
+            if len(estimator.loss_curve_) == 7:
+                raise LookupError("no more room")
+
+        net = regressor(**arguments, callbacks=fail)
+        with pytest.raises(LookupError, match="no more room"):
+            net.fit(X, NUMBER)
+        net.set_params(max_iter=5, callbacks=()).fit(X, NUMBER)
+        assert same(net, self.whole(arguments))
+
+    def test_partial_fit_between(self):
+        """What it learned is not taken back by the parameters that early stopping once put aside."""
+        net = regressor(warm_start="resume", early_stopping=True, max_iter=3).fit(X, NUMBER)
+        net.set_params(early_stopping=False).partial_fit(X, NUMBER)
+        start = net.network_.parameters.copy()
+        net.set_params(early_stopping=True, learning_rate_init=1e-300, max_iter=1).fit(X, NUMBER)
+        np.testing.assert_array_equal(net._last_parameters, start)
