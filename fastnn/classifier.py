@@ -243,6 +243,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         """Return the numbers of the classes (n,), or zeros and ones, (n, 1) for two classes, (n, k) for many labels."""
         if self._label_binarizer.y_type_.startswith("multilabel"):
             return np.asarray(self._label_binarizer.transform(y)).astype(np.uint8)
+        if y.ndim == 2:
+            raise ValueError("The object was not fitted with multilabel input.")
         numbers = np.searchsorted(self.classes_, y)
         if self._label_binarizer.y_type_ == "multiclass":
             return numbers

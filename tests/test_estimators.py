@@ -212,6 +212,19 @@ class TestShape:
         with pytest.raises(ValueError, match="y must not be negative with loss 'poisson'"):
             fastnn.MLPRegressor(loss="poisson").fit(rows(), targets("number"))
 
+    def test_many_labels_after_classes(self):
+        y = targets("multiclass")
+        one_hot, message = np.eye(3, dtype=int)[y], "The object was not fitted with multilabel input."
+        net = fastnn.MLPClassifier(4, max_iter=1, warm_start=True).fit(rows(), y)
+        prediction = net.predict_proba(rows())
+        with pytest.raises(ValueError, match=message):
+            net.partial_fit(rows(), one_hot)
+        with pytest.raises(ValueError, match=message):
+            net.fit(rows(), one_hot)
+        with pytest.raises(ValueError, match=message):
+            net.fit(rows(), y, X_val=rows(), y_val=one_hot)
+        np.testing.assert_array_equal(net.predict_proba(rows()), prediction)
+
     def test_not_fitted(self):
         with pytest.raises(NotFittedError):
             fastnn.MLPRegressor().predict(rows())
