@@ -37,8 +37,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         "leaky_relu", "elu", "softplus", "gelu", "silu" or "sin"; see `MLP`.
     solver : {"adam", "sgd", "lbfgs", "rmsprop", "adamw"} or optimizer, default "adam"
         What lowers the loss. "adam" takes beta_1, beta_2 and epsilon, "adamw" too (with `AdamW`'s decay), "rmsprop"
-        epsilon, "sgd" momentum and nesterovs_momentum. "lbfgs" is SciPy's L-BFGS on all rows, in float64. A
-        fastnn.SGD, RMSProp, Adam or AdamW is taken as it is, with its own learning rate.
+        epsilon, "sgd" momentum and nesterovs_momentum. "lbfgs" is SciPy's L-BFGS on all rows, in float64; dropout,
+        schedules, callbacks and a warm_start of "resume" are not for it. A fastnn.SGD, RMSProp, Adam or AdamW is taken
+        as it is, with its own learning rate.
     alpha : float, default 0.0001
         Factor of the penalty ``alpha / 2 * sum(coefs**2)``, which is divided by the number of the batch's rows, or by
         the sum of their weights. Intercepts are not penalized.

@@ -211,6 +211,34 @@ class TestSolvers:
             net = regressor(callbacks=interrupt).fit(X, NUMBER)
         assert net.n_iter_ == 1
 
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {"dropout": 0.1},
+            {"learning_rate": fastnn.Constant(0.1)},
+            {"learning_rate_init": fastnn.ReduceOnPlateau(0.1)},
+            {"callbacks": print},
+            {"callbacks": [print]},
+            {"warm_start": "resume"},
+        ],
+        ids=str,
+    )
+    def test_lbfgs_ignores_nothing(self, arguments):
+        name = next(iter(arguments))
+        with pytest.raises(ValueError, match=rf"^{name}=.* needs a stochastic solver; got solver='lbfgs'$"):
+            regressor(solver="lbfgs", **arguments).fit(X, NUMBER)
+        regressor(solver="lbfgs", callbacks=[], learning_rate="adaptive", warm_start=True).fit(X, NUMBER)
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_lbfgs_on_a_loss_that_is_not_finite(self, dtype):
+        x = X * (1e200 if dtype == np.float64 else 1e30)
+        y = NUMBER if dtype == np.float64 else NUMBER * 1e200
+        net = regressor(solver="lbfgs", warm_start=True, max_iter=1).fit(X.astype(dtype), NUMBER)
+        before = net.network_.parameters.copy()
+        with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+            net.fit(x.astype(dtype), y)
+        np.testing.assert_array_equal(net.network_.parameters, before)
+
     def test_threads_cannot_be_seen(self):
         x, y = RNG.normal(size=(500, 60)), RNG.normal(size=500)
         a, b = (regressor(hidden_layer_sizes=200, batch_size=250, n_threads=n, max_iter=2).fit(x, y) for n in (1, 2))
