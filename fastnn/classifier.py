@@ -86,7 +86,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     max_fun : int, default 15000
         For "lbfgs": the most evaluations of the loss.
     class_weight : dict, list of dicts, "balanced" or None, default None
-        How much the rows of each class count, as in scikit-learn; multiplied with sample_weight.
+        How much the rows of each class count, as in scikit-learn; multiplied with sample_weight. It counts in the
+        losses, not in `validation_scores_` or `score`. Of a dict, classes that are left out weigh 1.
     dropout : float, default 0.0
         Probability with which an output of a hidden layer is dropped in training; see `MLP`.
     n_threads : int, optional
@@ -259,17 +260,31 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _weigh_classes(self, y: NDArray[Any], sample_weight: Any, incremental: bool) -> Any:
         if self.class_weight is None:
             return sample_weight
-        if incremental and not isinstance(self.class_weight, (dict, list)):
+        columns = self.class_weight if isinstance(self.class_weight, list) else [self.class_weight]
+        if incremental and not all(isinstance(each, dict) for each in columns):
             raise ValueError(
                 "class_weight must be a dict or None for partial_fit, which does not see all rows; got "
                 f"{self.class_weight!r}"
             )
-        labels = y if self._label_binarizer.y_type_.startswith("multilabel") else self.classes_[y.ravel()]
-        weights = compute_sample_weight(self.class_weight, labels)
-        return weights if sample_weight is None else weights * sample_weight
+        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
+        labels = y if multilabel else self.classes_[y.ravel()]
+        if incremental:  # rows of every class, for scikit-learn refuses a dict that names one that is not there
+            labels = np.concatenate(
+                [labels, np.repeat([[0], [1]], y.shape[1], axis=1) if multilabel else self.classes_]
+            )
+        weights = compute_sample_weight(self.class_weight, labels)[: len(y)]
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise ValueError(f"class_weight must have finite weights of at least 0; got {self.class_weight!r}")
+        weights = weights if sample_weight is None else weights * sample_weight
+        if not weights.any():
+            raise ValueError(
+                "class_weight must not, with sample_weight, give all rows the weight 0; got "
+                f"class_weight={self.class_weight!r}"
+            )
+        return weights
 
     def _score_outputs(self, outputs: NDArray[Any], examples: Examples) -> float:
-        return accuracy(outputs, examples.y, examples.weights)
+        return accuracy(outputs, examples.y, examples.score_weights)
 
     def predict(self, X: Any) -> Any:  # noqa: N803
         """Return the most probable class of each row.

@@ -106,7 +106,7 @@ class Stochastic:
         """Set rows aside for early stopping, the same as scikit-learn does."""
         e = self.estimator
         binary = is_classifier(e) and e.n_outputs_ == 1
-        arrays = [array for array in examples if array is not None]
+        arrays = {name: array for name, array in examples._asdict().items() if array is not None}
         generator = e._random_state
         if self.resumes and hasattr(e, "_split_state"):
             generator = np.random.RandomState()
@@ -114,17 +114,24 @@ class Stochastic:
         elif self.resumes:
             e._split_state = generator.get_state()
         parts = train_test_split(
-            *arrays,
+            *arrays.values(),
             random_state=generator,
             test_size=e.validation_fraction,
             stratify=examples.y.astype(bool) if binary else None,
         )
-        parts += [None, None] if examples.weights is None else []
         if parts[1].shape[0] < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        return Examples(*parts[0::2]), Examples(*parts[1::2])
+        trained_on, set_aside = (Examples(**dict(zip(arrays, parts[i::2], strict=True))) for i in (0, 1))
+        for rows, share in ((trained_on, "trains on"), (set_aside, "sets aside")):
+            for weights in (rows.weights, rows.score_weights):
+                if weights is not None and not weights.any():
+                    raise ValueError(
+                        f"the rows that early_stopping {share} must not all weigh 0 by sample_weight and class_weight; "
+                        "another validation_fraction or random_state may help, or X_val and y_val"
+                    )
+        return trained_on, set_aside
 
     def _batch_size(self) -> Any:
         size = self.estimator.batch_size

@@ -158,30 +158,30 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         y = self._encode(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
-        sample_weight = self._weigh_classes(y, sample_weight, incremental)
+        weights = self._weigh_classes(y, sample_weight, incremental)
         self.n_outputs_, self.out_activation_, loss = self._output(y)
         # a stream begun anew would drop the same units each time; without dropout scikit-learn's numbers are due
         goes_on = self.dropout > 0 or (self.warm_start == "resume" and not incremental)
         if first_pass or not goes_on or not hasattr(self, "_random_state"):
             self._random_state = check_random_state(self.random_state)
         self._prepare_network([X.shape[1], *hidden, self.n_outputs_], loss, X.dtype, first_pass)
-        examples = Examples(X, y, sample_weight)
+        examples = Examples(X, y, weights, sample_weight)
         if self.solver == "lbfgs" and monitor is not None:
             return LBFGS(self, examples, monitor).run
         return Stochastic(self, examples, self._validation_examples(validation), monitor).run
 
     def _check_for_lbfgs(self) -> None:
         """Raise a ValueError if there is something beyond scikit-learn's parameters that L-BFGS could but ignore."""
-        rates = [
-            name for name in ("learning_rate", "learning_rate_init") if not isinstance(getattr(self, name), (str, Real))
-        ]
-        others = {
+        given = {
+            "learning_rate": not isinstance(self.learning_rate, str),
+            "learning_rate_init": not isinstance(self.learning_rate_init, Real),
             "dropout": self.dropout > 0,
             "callbacks": bool(checks.functions(self.callbacks, "callbacks")),
             "warm_start": self.warm_start == "resume",
         }
-        for name in [*rates, *(name for name, is_given in others.items() if is_given)]:
-            raise ValueError(f"{name}={getattr(self, name)!r} needs a stochastic solver; got solver='lbfgs'")
+        for name, is_given in given.items():
+            if is_given:
+                raise ValueError(f"{name}={getattr(self, name)!r} needs a stochastic solver; got solver='lbfgs'")
 
     def _weigh_classes(self, y: NDArray[Any], sample_weight: Any, incremental: bool) -> Any:
         return sample_weight
@@ -191,7 +191,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             return None
         X, y = self._check_arrays(*validation, reset=False)  # noqa: N806
         self._check_known(y)
-        return Examples(X, self._encode(y), None)
+        return Examples(X, self._encode(y))
 
     def _prepare_network(self, sizes: list[int], loss: Any, dtype: np.dtype[Any], first_pass: bool) -> None:
         """Make the network, with new weights or with those there are, if it is not the one to go on with."""

@@ -223,7 +223,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return y.shape[1], "exp" if loss == "poisson" else "identity", loss
 
     def _score_outputs(self, outputs: NDArray[Any], examples: Examples) -> float:
-        return r2(outputs, examples.y, examples.weights)
+        return r2(outputs, examples.y, examples.score_weights)
 
     def predict(self, X: Any) -> Any:  # noqa: N803
         """Return the network's outputs.

@@ -18,11 +18,12 @@ NOT_FINITE = (
 
 
 class Examples(NamedTuple):
-    """Inputs, targets as the network takes them, and weights."""
+    """Inputs, targets as the network takes them, and weights: of the loss, and of the score of early stopping."""
 
     x: Any
     y: NDArray[Any]
-    weights: NDArray[Any] | None
+    weights: NDArray[Any] | None = None
+    score_weights: NDArray[Any] | None = None
 
     def rows(self, network: MLP) -> _engine.Rows:
         """Describe them to the engine."""
