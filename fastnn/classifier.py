@@ -269,13 +269,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         multilabel = self._label_binarizer.y_type_.startswith("multilabel")
         labels = y if multilabel else self.classes_[y.ravel()]
         if incremental:  # rows of every class, for scikit-learn refuses a dict that names one that is not there
-            labels = np.concatenate(
-                [labels, np.repeat([[0], [1]], y.shape[1], axis=1) if multilabel else self.classes_]
-            )
-        weights = compute_sample_weight(self.class_weight, labels)[: len(y)]
+            every = np.repeat([[0], [1]], y.shape[1], axis=1) if multilabel else self.classes_
+            labels = np.concatenate([labels, every])
+        weights = compute_sample_weight(self.class_weight, labels)
         if not (np.isfinite(weights).all() and (weights >= 0).all()):
             raise ValueError(f"class_weight must have finite weights of at least 0; got {self.class_weight!r}")
-        weights = weights if sample_weight is None else weights * sample_weight
+        weights = weights[: len(y)] if sample_weight is None else weights[: len(y)] * sample_weight
         if not weights.any():
             raise ValueError(
                 "class_weight must not, with sample_weight, give all rows the weight 0; got "

@@ -76,7 +76,7 @@ class TestWeights:
     @pytest.mark.parametrize("value", [-1.0, np.nan])
     def test_wrong_class_weights(self, value):
         weight = {"low": value, "middle": 1.0, "high": 1.0}
-        with pytest.raises(ValueError, match="class_weight must have finite weights of at least 0; got {'low':"):
+        with pytest.raises(ValueError, match=r"class_weight must have finite weights of at least 0; got .'low':"):
             classifier(class_weight=weight).fit(X, LABEL)
 
     @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
