@@ -64,7 +64,7 @@ class Stochastic:
         self.resumes = monitor is not None and e.warm_start == "resume"
         fresh = solver_of(e, self.network.parameters)
         keeps = (monitor is None or self.resumes) and hasattr(e, "_optimizer")
-        if not keeps or e._optimizer.optimizer != fresh.optimizer:
+        if not keeps or e._optimizer.rules != fresh.rules:
             e._optimizer = fresh
         if e.early_stopping and validation is None:
             examples, validation = self._split(examples)
@@ -72,7 +72,8 @@ class Stochastic:
         self.n_rows = examples.x.shape[0]
         self.batch_size = self._batch_size()
         self.rows = examples.rows(self.network)
-        self.validation_rows = None if validation is None else validation.rows(self.network)
+        names = ("X_val", "y_val", "sample_weight")
+        self.validation_rows = None if validation is None else validation.rows(self.network, names)
         self.order = self._first_order() if e.shuffle else None
         self.history = History(validation=validation is not None)
         self._begin_curves()

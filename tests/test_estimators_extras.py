@@ -389,6 +389,10 @@ class TestValidation:
             regressor(solver="lbfgs").fit(X, NUMBER, X_val=X, y_val=NUMBER)
         with pytest.raises(ValueError, match=r"`y` has classes not in `self\.classes_`"):
             classifier().fit(X, LABEL, X_val=X, y_val=NUMBER > 0)
+        with pytest.raises(ValueError, match=r"^y_val must have shape"):
+            regressor().fit(X, NUMBER, X_val=X, y_val=X)
+        with pytest.raises(ValueError, match=r"^y_val must not be negative with loss 'poisson'"):
+            regressor(loss="poisson").fit(X, abs(NUMBER), X_val=X, y_val=-abs(NUMBER))
 
 
 class TestScores:

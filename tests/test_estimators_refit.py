@@ -188,3 +188,31 @@ class TestCheckpoints:
         start = net.network_.parameters.copy()
         net.set_params(early_stopping=True, learning_rate_init=1e-300, max_iter=1).fit(X, NUMBER)
         np.testing.assert_array_equal(net._last_parameters, start)
+
+
+class TestChangedRules:
+    """set_params of the learning rate's rule between two fits that keep the optimizer."""
+
+    def rates(self, net):
+        seen = []
+        net.set_params(callbacks=lambda _, history: seen.append(history.learning_rate[-1])).fit(X, NUMBER)
+        return seen
+
+    def test_rule(self):
+        net = regressor(solver="sgd", warm_start="resume", max_iter=2)
+        assert self.rates(net) == [0.001, 0.001]
+        net.set_params(learning_rate="invscaling")
+        assert self.rates(net) == pytest.approx([0.001, 0.001 / 271**0.5])  # after three epochs of 90 rows in all
+        net.set_params(power_t=1.0)
+        assert self.rates(net) == pytest.approx([0.001, 0.001 / 451])
+        assert self.rates(net) == pytest.approx([0.001 / 541, 0.001 / 631])
+
+    def test_a_power_that_is_not_used(self):
+        whole = regressor(warm_start="resume", max_iter=10).fit(X, NUMBER)
+        parts = regressor(warm_start="resume").fit(X, NUMBER)
+        assert same(whole, parts.set_params(power_t=2.0).fit(X, NUMBER))
+
+    def test_a_large_power(self):
+        """The rate falls to 0, at which the weights stay."""
+        net = regressor(solver="sgd", momentum=0, learning_rate="invscaling", power_t=400.0)
+        assert self.rates(net) == [0.001, 0, 0, 0, 0]
