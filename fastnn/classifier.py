@@ -105,7 +105,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     network_ : MLP
         What was trained, in float32 if X was float32 at the first fit, else float64.
     coefs_, intercepts_ : list of ndarray
-        The weights (n_in, n_out) and biases (n_out,) of each layer: views of the network's own memory.
+        The weights (n_in, n_out) and biases (n_out,) of each layer: views of the network's own memory, to be edited in
+        place. An array put in the place of one is copied into the network when that is next used, and its place is then
+        taken by a view again: later edits of that array itself have no effect.
     loss_ : float
         The last epoch's loss.
     best_loss_ : float or None
@@ -122,6 +124,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Epochs or iterations of the last fit, layers with that of the inputs, and outputs.
     n_features_in_, feature_names_in_
         As in all of scikit-learn's estimators.
+    loss : str
+        "log_loss"; no parameter.
     out_activation_ : str
         "softmax" for more than two classes, else "logistic".
 
@@ -145,6 +149,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
+    loss = "log_loss"  # what scikit-learn's has too, and is no parameter
 
     def __init__(
         self,

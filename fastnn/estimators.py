@@ -32,6 +32,7 @@ HALF_OPEN_UNIT = Interval(Real, 0, 1, closed="left")
 AT_LEAST_0 = Interval(Real, 0, None, closed="left")
 ABOVE_0 = Interval(Real, 0, None, closed="neither")
 AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
+COPIED_AT_ONCE = 1 << 16  # elements of X, beyond which scikit-learn's validation does not matter beside the arithmetic
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
@@ -280,8 +281,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _outputs(self, X: Any) -> Any:  # noqa: N803
         """Return the network's outputs (n, k).
 
-        scikit-learn's validation takes a hundred times as long as one row of a small network. An array that the engine
-        can take as it is, of the right width and finite, could not fail it, but for feature names that are missing.
+        scikit-learn's validation takes a hundred times as long as one row of a small network. An array of floats, of
+        the right width and finite, could not fail it, but for feature names that are missing.
         """
         fitted = self.__dict__
         if type(X) is np.ndarray and X.ndim == 2 and "network_" in fitted and "feature_names_in_" not in fitted:
@@ -289,6 +290,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             rows = len(X)
             threads = 1 if rows == 1 else thread_count(self.n_threads, rows * engine.parameters.size)
             outputs = engine.predict_plain(X, threads)
+            if outputs is None and X.dtype.char in "fd" and X.size <= COPIED_AT_ONCE:
+                with np.errstate(over="ignore"):  # what is too large for float32 takes the long way
+                    outputs = engine.predict_plain(np.ascontiguousarray(X, engine.dtype), threads)
             if outputs is not None:
                 return outputs
         check_is_fitted(self)

@@ -101,7 +101,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     network_ : MLP
         What was trained, in float32 if X was float32 at the first fit, else float64.
     coefs_, intercepts_ : list of ndarray
-        The weights (n_in, n_out) and biases (n_out,) of each layer: views of the network's own memory.
+        The weights (n_in, n_out) and biases (n_out,) of each layer: views of the network's own memory, to be edited in
+        place. An array put in the place of one is copied into the network when that is next used, and its place is then
+        taken by a view again: later edits of that array itself have no effect.
     loss_ : float
         The last epoch's loss.
     best_loss_ : float or None
