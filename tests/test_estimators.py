@@ -316,7 +316,9 @@ class TestPredict:
     @pytest.mark.parametrize("dtype", ["f4", "f8"])
     @pytest.mark.parametrize("n", [1, 33])
     def test_any_floats_take_the_short_way(self, monkeypatch, dtype, n):
-        net = fastnn.MLPRegressor(hidden_layer_sizes=6, max_iter=3, random_state=0).fit(rows().astype(dtype), targets("number"))
+        net = fastnn.MLPRegressor(hidden_layer_sizes=6, max_iter=3, random_state=0).fit(
+            rows().astype(dtype), targets("number")
+        )
         x = rows(n, seed=4).astype("f4")
         wide = np.zeros((n, 10))
         wide[:, ::2] = x

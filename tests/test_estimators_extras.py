@@ -24,6 +24,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 4))
 NUMBER = np.sin(X[:, 0]) + X[:, 1] * X[:, 2]
 LABEL = np.array(["low", "middle", "high"])[np.digitize(NUMBER, [-0.3, 0.5])]
+NEEDED = 'needs scikit-learn >= 1.6; run: pip install "fastnn-cpu[sklearn]"'
 JOBS = pytest.mark.parametrize(
     "n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)]
 )  # processes take seconds to start
@@ -491,4 +492,13 @@ def test_without_scikit_learn(run):
     """One line that says what to install; the rest of fastnn works."""
     code = "import sys; sys.modules['sklearn'] = None; import fastnn; from fastnn import *; fastnn.MLP([1, 1]); "
     error = run("-c", code + "fastnn.MLPClassifier", check=False).stderr.strip().splitlines()[-1]
-    assert error == 'ImportError: fastnn.MLPClassifier needs scikit-learn: pip install "fastnn-cpu[sklearn]"'
+    assert error == f"ImportError: fastnn.MLPClassifier {NEEDED}"
+
+
+@pytest.mark.parametrize(
+    "lacking", ["del validation.validate_data", "sys.modules['sklearn.utils._param_validation'] = None"]
+)
+def test_with_an_old_scikit_learn(run, lacking):
+    code = f"import sys; from sklearn.utils import validation; import fastnn; {lacking}; fastnn.MLPRegressor"
+    error = run("-c", code, check=False).stderr.strip().splitlines()[-1]
+    assert error == f"ImportError: fastnn.MLPRegressor {NEEDED}"
