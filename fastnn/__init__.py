@@ -91,22 +91,21 @@ _LAZY = {
 }
 
 
-# What those need of which not everyone has: the module by whose absence it is noticed, its distribution, and our extra.
-_EXTRAS = {"classifier": ("sklearn", "scikit-learn", "sklearn"), "regressor": ("sklearn", "scikit-learn", "sklearn")}
+# Those that are imported only with an extra.
+_EXTRAS = {"classifier": "sklearn", "regressor": "sklearn"}
 
 
 def __getattr__(name: str) -> object:
     """Import what is seldom used on first use (PEP 562)."""
     for module, names in _LAZY.items():
         if name in names:
-            try:
-                value = getattr(importlib.import_module(f"fastnn.{module}"), name)
-            except ModuleNotFoundError as error:
-                needed, distribution, extra = _EXTRAS.get(module, ("", "", ""))
-                if (error.name or "").partition(".")[0] != needed:
-                    raise
-                raise ImportError(f'fastnn.{name} needs {distribution}: pip install "fastnn-cpu[{extra}]"') from None
-            globals()[name] = value
+            if module in _EXTRAS:
+                from fastnn.extras import import_extra
+
+                imported = import_extra(f"fastnn.{module}", _EXTRAS[module], f"fastnn.{name}")
+            else:
+                imported = importlib.import_module(f"fastnn.{module}")
+            value = globals()[name] = getattr(imported, name)
             return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -36,8 +36,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         "leaky_relu", "elu", "softplus", "gelu", "silu" or "sin"; see `MLP`.
     solver : {"adam", "sgd", "lbfgs", "rmsprop", "adamw"} or optimizer, default "adam"
         What lowers the loss. "adam" takes beta_1, beta_2 and epsilon, "adamw" too (with `AdamW`'s decay), "rmsprop"
-        epsilon, "sgd" momentum and nesterovs_momentum. "lbfgs" is SciPy's L-BFGS on all rows, in float64. A
-        fastnn.SGD, RMSProp, Adam or AdamW is taken as it is, with its own learning rate.
+        epsilon, "sgd" momentum and nesterovs_momentum. "lbfgs" is SciPy's L-BFGS on all rows, in float64; dropout,
+        schedules, callbacks and a warm_start of "resume" are not for it. A fastnn.SGD, RMSProp, Adam or AdamW is taken
+        as it is, with its own learning rate.
     alpha : float, default 0.0001
         Factor of the penalty ``alpha / 2 * sum(coefs**2)``, which is divided by the number of the batch's rows, or by
         the sum of their weights. Intercepts are not penalized.
@@ -57,7 +58,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Whether each epoch takes the rows in a new order.
     random_state : int, RandomState or None, default None
         What the weights, the rows set aside for early stopping and the order of the rows are drawn from: the same
-        numbers as scikit-learn draws. What is dropped with `dropout` is drawn from it too.
+        numbers as scikit-learn draws. What is dropped with `dropout` is drawn from it too, and with dropout a
+        further fit or partial_fit goes on in the stream of the one before, so as not to drop the same again.
     tol : float, default 1e-4
         What the loss, or with early_stopping the score, must improve by to count as progress; for "lbfgs" the largest
         element of the gradient at which it ends.
@@ -84,7 +86,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     max_fun : int, default 15000
         For "lbfgs": the most evaluations of the loss.
     class_weight : dict, list of dicts, "balanced" or None, default None
-        How much the rows of each class count, as in scikit-learn; multiplied with sample_weight.
+        How much the rows of each class count, as in scikit-learn; multiplied with sample_weight. It counts in the
+        losses, not in `validation_scores_` or `score`. Of a dict, classes that are left out weigh 1.
     dropout : float, default 0.0
         Probability with which an output of a hidden layer is dropped in training; see `MLP`.
     n_threads : int, optional
@@ -102,7 +105,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     network_ : MLP
         What was trained, in float32 if X was float32 at the first fit, else float64.
     coefs_, intercepts_ : list of ndarray
-        The weights (n_in, n_out) and biases (n_out,) of each layer: views of the network's own memory.
+        The weights (n_in, n_out) and biases (n_out,) of each layer: views of the network's own memory, to be edited in
+        place. An array put in the place of one is copied into the network when that is next used, and its place is then
+        taken by a view again: later edits of that array itself have no effect.
     loss_ : float
         The last epoch's loss.
     best_loss_ : float or None
@@ -119,6 +124,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Epochs or iterations of the last fit, layers with that of the inputs, and outputs.
     n_features_in_, feature_names_in_
         As in all of scikit-learn's estimators.
+    loss : str
+        "log_loss"; no parameter.
     out_activation_ : str
         "softmax" for more than two classes, else "logistic".
 
@@ -142,6 +149,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
+    loss = "log_loss"  # what scikit-learn's has too, and is no parameter
 
     def __init__(
         self,
@@ -216,16 +224,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         )
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
-    def _learn_classes(self, y: Any, incremental: bool) -> None:
+    def _learn_classes(self, y: Any, incremental: bool, classes: Any) -> None:
+        if incremental and _check_partial_fit_first_call(self, classes):
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
         elif not self.warm_start:
             self._check_known(y)
-        elif set(classes := unique_labels(y)) != set(self.classes_):
+        elif set(present := unique_labels(y)) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                f"Previously got {self.classes_}, `y` has {classes}"
+                f"Previously got {self.classes_}, `y` has {present}"
             )
 
     def _check_known(self, y: Any) -> None:
@@ -239,6 +250,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         """Return the numbers of the classes (n,), or zeros and ones, (n, 1) for two classes, (n, k) for many labels."""
         if self._label_binarizer.y_type_.startswith("multilabel"):
             return np.asarray(self._label_binarizer.transform(y)).astype(np.uint8)
+        if y.ndim == 2:
+            raise ValueError("The object was not fitted with multilabel input.")
         numbers = np.searchsorted(self.classes_, y)
         if self._label_binarizer.y_type_ == "multiclass":
             return numbers
@@ -252,17 +265,30 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _weigh_classes(self, y: NDArray[Any], sample_weight: Any, incremental: bool) -> Any:
         if self.class_weight is None:
             return sample_weight
-        if incremental and not isinstance(self.class_weight, (dict, list)):
+        columns = self.class_weight if isinstance(self.class_weight, list) else [self.class_weight]
+        if incremental and not all(isinstance(each, dict) for each in columns):
             raise ValueError(
                 "class_weight must be a dict or None for partial_fit, which does not see all rows; got "
                 f"{self.class_weight!r}"
             )
-        labels = y if self._label_binarizer.y_type_.startswith("multilabel") else self.classes_[y.ravel()]
+        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
+        labels = y if multilabel else self.classes_[y.ravel()]
+        if incremental:  # rows of every class, for scikit-learn refuses a dict that names one that is not there
+            every = np.repeat([[0], [1]], y.shape[1], axis=1) if multilabel else self.classes_
+            labels = np.concatenate([labels, every])
         weights = compute_sample_weight(self.class_weight, labels)
-        return weights if sample_weight is None else weights * sample_weight
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise ValueError(f"class_weight must have finite weights of at least 0; got {self.class_weight!r}")
+        weights = weights[: len(y)] if sample_weight is None else weights[: len(y)] * sample_weight
+        if not weights.any():
+            raise ValueError(
+                "class_weight must not, with sample_weight, give all rows the weight 0; got "
+                f"class_weight={self.class_weight!r}"
+            )
+        return weights
 
     def _score_outputs(self, outputs: NDArray[Any], examples: Examples) -> float:
-        return accuracy(outputs, examples.y, examples.weights)
+        return accuracy(outputs, examples.y, examples.score_weights)
 
     def predict(self, X: Any) -> Any:  # noqa: N803
         """Return the most probable class of each row.
@@ -352,10 +378,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         self
         """
-        if _check_partial_fit_first_call(self, classes):
-            multilabel = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
-        self._fit(X, y, sample_weight, incremental=True)
+        self._fit(X, y, sample_weight, incremental=True, classes=classes)
         return self
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:

@@ -64,7 +64,7 @@ class Stochastic:
         self.resumes = monitor is not None and e.warm_start == "resume"
         fresh = solver_of(e, self.network.parameters)
         keeps = (monitor is None or self.resumes) and hasattr(e, "_optimizer")
-        if not keeps or e._optimizer.optimizer != fresh.optimizer:
+        if not keeps or e._optimizer.rules != fresh.rules:
             e._optimizer = fresh
         if e.early_stopping and validation is None:
             examples, validation = self._split(examples)
@@ -72,7 +72,8 @@ class Stochastic:
         self.n_rows = examples.x.shape[0]
         self.batch_size = self._batch_size()
         self.rows = examples.rows(self.network)
-        self.validation_rows = None if validation is None else validation.rows(self.network)
+        names = ("X_val", "y_val", "sample_weight")
+        self.validation_rows = None if validation is None else validation.rows(self.network, names)
         self.order = self._first_order() if e.shuffle else None
         self.history = History(validation=validation is not None)
         self._begin_curves()
@@ -105,7 +106,7 @@ class Stochastic:
         """Set rows aside for early stopping, the same as scikit-learn does."""
         e = self.estimator
         binary = is_classifier(e) and e.n_outputs_ == 1
-        arrays = [array for array in examples if array is not None]
+        arrays = {name: array for name, array in examples._asdict().items() if array is not None}
         generator = e._random_state
         if self.resumes and hasattr(e, "_split_state"):
             generator = np.random.RandomState()
@@ -113,17 +114,24 @@ class Stochastic:
         elif self.resumes:
             e._split_state = generator.get_state()
         parts = train_test_split(
-            *arrays,
+            *arrays.values(),
             random_state=generator,
             test_size=e.validation_fraction,
             stratify=examples.y.astype(bool) if binary else None,
         )
-        parts += [None, None] if examples.weights is None else []
         if parts[1].shape[0] < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        return Examples(*parts[0::2]), Examples(*parts[1::2])
+        trained_on, set_aside = (Examples(**dict(zip(arrays, parts[i::2], strict=True))) for i in (0, 1))
+        for rows, share in ((trained_on, "trains on"), (set_aside, "sets aside")):
+            for weights in (rows.weights, rows.score_weights):
+                if weights is not None and not weights.any():
+                    raise ValueError(
+                        f"the rows that early_stopping {share} must not all weigh 0 by sample_weight and class_weight; "
+                        "another validation_fraction or random_state may help, or X_val and y_val"
+                    )
+        return trained_on, set_aside
 
     def _batch_size(self) -> Any:
         size = self.estimator.batch_size
@@ -163,8 +171,11 @@ class Stochastic:
             or isinstance(e._optimizer.optimizer.learning_rate, ReduceOnPlateau)
             or (self.monitor is not None and self.monitor.is_active)
         )
-        if self.resumes and e.early_stopping and hasattr(e, "_last_parameters"):
-            self.network.parameters = e._last_parameters
+        last = e.__dict__.pop("_last_parameters", None)
+        if self.resumes and e.early_stopping and last is not None:
+            self.network.parameters = last
+        if self.resumes:
+            e._order = self.order  # the array that the engine shuffles: what a callback copies is up to date
         self.network._engine.acquire()
         try:
             e.n_iter_ = 0
@@ -174,13 +185,12 @@ class Stochastic:
             self.history.stopped_by = "interrupt"
         finally:
             self.network._engine.release()
+            if e.early_stopping:
+                if self.resumes:
+                    e._last_parameters = self.network.parameters.copy()
+                self.network._engine.parameters[...] = e._best_parameters
         if self.history.stopped_by == "interrupt":
             warnings.warn("Training interrupted by user.", stacklevel=2)
-        if self.resumes:
-            e._order = self.order
-            e._last_parameters = self.network.parameters.copy() if e.early_stopping else None
-        if e.early_stopping:
-            self.network._engine.parameters[...] = e._best_parameters
 
     def _run_epochs(self, progress: Progress) -> None:
         e = self.estimator

@@ -2,7 +2,8 @@
 
 import operator
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -14,8 +15,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from fastnn import checks
 from fastnn.epochs import STOCHASTIC, Stochastic
-from fastnn.lbfgs import fit_lbfgs
+from fastnn.lbfgs import LBFGS
 from fastnn.losses import ACTIVATIONS
 from fastnn.mlp import MLP
 from fastnn.monitoring import CallbackSupportMixin, Monitor
@@ -30,6 +32,7 @@ HALF_OPEN_UNIT = Interval(Real, 0, 1, closed="left")
 AT_LEAST_0 = Interval(Real, 0, None, closed="left")
 ABOVE_0 = Interval(Real, 0, None, closed="neither")
 AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
+COPIED_AT_ONCE = 1 << 16  # elements of X, beyond which scikit-learn's validation does not matter beside the arithmetic
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
@@ -73,7 +76,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _check_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:  # noqa: N803
         """Check X and y, and how many columns and names X has, or with `reset` learn them."""
 
-    def _learn_classes(self, y: Any, incremental: bool) -> None:
+    def _learn_classes(self, y: Any, incremental: bool, classes: Any) -> None:
         """Learn what classes there are, or check that they are those of the fit before."""
 
     def _check_known(self, y: Any) -> None:
@@ -105,30 +108,81 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         sample_weight: Any = None,
         incremental: bool = False,
         validation: tuple[Any, Any] | None = None,
+        classes: Any = None,
     ) -> "BaseMLP":
-        hidden, monitor = self._hidden_sizes(), Monitor(self, X, y, sample_weight)
+        monitor = None if incremental else Monitor(self, X, y, sample_weight)
+        with self._alone():
+            before = dict(self.__dict__)
+            try:
+                train = self._prepare(X, y, sample_weight, incremental, validation, classes, monitor)
+            except BaseException:
+                self.__dict__ = before
+                raise
+            if monitor is not None:
+                monitor.begin()
+            train()
+            if monitor is not None:
+                monitor.end()
+        return self
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let no other fit of this estimator begin, in another thread or in a callback of this one."""
+        own = object()
+        if self.__dict__.setdefault("_fitting", own) is not own:
+            raise RuntimeError(
+                "the estimator is in use by another thread, or by the fit whose callback this is; give each an "
+                "estimator of its own"
+            )
+        try:
+            yield
+        finally:
+            del self._fitting
+
+    def _prepare(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        sample_weight: Any,
+        incremental: bool,
+        validation: tuple[Any, Any] | None,
+        classes: Any,
+        monitor: Monitor | None,
+    ) -> Callable[[], None]:
+        """Check all arguments and make what the fit needs; return what trains."""
+        hidden = self._hidden_sizes()
+        if self.solver == "lbfgs":
+            self._check_for_lbfgs()
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._check_arrays(X, y, reset=first_pass)  # noqa: N806
-        self._learn_classes(y, incremental)
+        self._learn_classes(y, incremental, classes)
         y = self._encode(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
-        sample_weight = self._weigh_classes(y, sample_weight, incremental)
+        weights = self._weigh_classes(y, sample_weight, incremental)
         self.n_outputs_, self.out_activation_, loss = self._output(y)
-        if first_pass or incremental or self.warm_start != "resume" or not hasattr(self, "_random_state"):
+        # a stream begun anew would drop the same units each time; without dropout scikit-learn's numbers are due
+        goes_on = self.dropout > 0 or (self.warm_start == "resume" and not incremental)
+        if first_pass or not goes_on or not hasattr(self, "_random_state"):
             self._random_state = check_random_state(self.random_state)
         self._prepare_network([X.shape[1], *hidden, self.n_outputs_], loss, X.dtype, first_pass)
-        examples = Examples(X, y, sample_weight)
-        if incremental:
-            Stochastic(self, examples, None, monitor=None).run()
-            return self
-        monitor.begin()
-        if self.solver == "lbfgs":
-            fit_lbfgs(self, examples, monitor)
-        else:
-            Stochastic(self, examples, self._validation_examples(validation), monitor).run()
-        monitor.end()
-        return self
+        examples = Examples(X, y, weights, sample_weight)
+        if self.solver == "lbfgs" and monitor is not None:
+            return LBFGS(self, examples, monitor).run
+        return Stochastic(self, examples, self._validation_examples(validation), monitor).run
+
+    def _check_for_lbfgs(self) -> None:
+        """Raise a ValueError if there is something beyond scikit-learn's parameters that L-BFGS could but ignore."""
+        given = {
+            "learning_rate": not isinstance(self.learning_rate, str),
+            "learning_rate_init": not isinstance(self.learning_rate_init, Real),
+            "dropout": self.dropout > 0,
+            "callbacks": bool(checks.functions(self.callbacks, "callbacks")),
+            "warm_start": self.warm_start == "resume",
+        }
+        for name, is_given in given.items():
+            if is_given:
+                raise ValueError(f"{name}={getattr(self, name)!r} needs a stochastic solver; got solver='lbfgs'")
 
     def _weigh_classes(self, y: NDArray[Any], sample_weight: Any, incremental: bool) -> Any:
         return sample_weight
@@ -138,7 +192,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             return None
         X, y = self._check_arrays(*validation, reset=False)  # noqa: N806
         self._check_known(y)
-        return Examples(X, self._encode(y), None)
+        return Examples(X, self._encode(y))
 
     def _prepare_network(self, sizes: list[int], loss: Any, dtype: np.dtype[Any], first_pass: bool) -> None:
         """Make the network, with new weights or with those there are, if it is not the one to go on with."""
@@ -212,6 +266,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
+        state.pop("_fitting", None)
         if "network_" in state:
             self._synchronize()
             for name in ("coefs_", "intercepts_", "_views"):
@@ -226,8 +281,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _outputs(self, X: Any) -> Any:  # noqa: N803
         """Return the network's outputs (n, k).
 
-        scikit-learn's validation takes a hundred times as long as one row of a small network. An array that the engine
-        can take as it is, of the right width and finite, could not fail it, but for feature names that are missing.
+        scikit-learn's validation takes a hundred times as long as one row of a small network. An array of floats, of
+        the right width and finite, could not fail it, but for feature names that are missing.
         """
         fitted = self.__dict__
         if type(X) is np.ndarray and X.ndim == 2 and "network_" in fitted and "feature_names_in_" not in fitted:
@@ -235,6 +290,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             rows = len(X)
             threads = 1 if rows == 1 else threads_of_call(self.n_threads, rows * engine.parameters.size)
             outputs = engine.predict_plain(X, threads)
+            if outputs is None and X.dtype.char in "fd" and X.size <= COPIED_AT_ONCE:
+                with np.errstate(over="ignore"):  # what is too large for float32 takes the long way
+                    outputs = engine.predict_plain(np.ascontiguousarray(X, engine.dtype), threads)
             if outputs is not None:
                 return outputs
         check_is_fitted(self)

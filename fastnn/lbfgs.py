@@ -10,6 +10,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from fastnn.mlp import MLP
 from fastnn.monitoring import Monitor
 from fastnn.solvers import NOT_FINITE, Examples
 from fastnn.threads import threads_of_call
@@ -19,53 +20,63 @@ class _EndError(Exception):
     """Ends SciPy's loop before it has converged."""
 
 
-def fit_lbfgs(estimator: Any, examples: Examples, monitor: Monitor) -> None:
-    """Minimize the loss of all rows by L-BFGS (Liu and Nocedal 1989), which computes in float64 for float32 too."""
-    e, network = estimator, estimator.network_
-    twin = network if network.dtype == np.float64 else network._in_float64()
-    rows = examples.rows(twin)
-    n_threads = threads_of_call(e.n_threads, 3 * len(rows.x) * network.parameters.size)
-    deadline = math.inf if e.max_time is None else time.monotonic() + e.max_time
-    best: dict[str, Any] = {"iterations": 0, "loss": math.inf}
+class LBFGS:
+    """L-BFGS (Liu and Nocedal 1989) on the loss of all rows, which computes in float64 for float32 too."""
 
-    def loss_and_gradient(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        twin._engine.parameters[...] = parameters
-        best["loss"], gradient = twin._engine.loss_and_gradient(rows, n_threads)
-        return best["loss"], gradient
+    def __init__(self, estimator: Any, examples: Examples, monitor: Monitor) -> None:
+        self.estimator = e = estimator
+        self.monitor = monitor
+        self.network: MLP = e.network_
+        self.twin = self.network if self.network.dtype == np.float64 else self.network._in_float64()
+        self.rows = examples.rows(self.twin)
+        self.n_threads = threads_of_call(e.n_threads, 3 * len(self.rows.x) * self.network.parameters.size)
+        self.deadline = math.inf if e.max_time is None else time.monotonic() + e.max_time
+        self.iterations, self.loss = 0, math.inf
+        self.reached = self.start = self.twin.parameters.copy()
 
-    def after_iteration(parameters: NDArray[np.float64]) -> None:
-        best["iterations"] += 1
-        best["parameters"] = parameters.copy()
+    def run(self) -> None:
+        """Train until SciPy's rules, or a limit, say to stop."""
+        e = self.estimator
+        try:
+            result = scipy.optimize.minimize(
+                self._loss_and_gradient,
+                self.start,
+                method="L-BFGS-B",
+                jac=True,
+                callback=self._after_iteration,
+                options={"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol},
+            )
+            e.n_iter_, e.loss_, self.reached = min(result.nit, e.max_iter), float(result.fun), result.x
+            if result.status != 0 and math.isfinite(e.loss_):
+                warnings.warn(
+                    f"lbfgs failed to converge after {result.nit} iterations, status {result.status}:\n"
+                    f"{result.message}\n\nIncrease the number of iterations (max_iter) or scale the data.",
+                    ConvergenceWarning,
+                    stacklevel=2,
+                )
+        except _EndError:
+            e.n_iter_, e.loss_ = self.iterations, self.loss
+        if not (math.isfinite(e.loss_) and np.isfinite(self.reached).all()):
+            self.network._engine.parameters[...] = self.start
+            raise ValueError(f"{NOT_FINITE} The weights are those from before the fit.")
+        self.network._engine.parameters[...] = self.reached
+
+    def _loss_and_gradient(self, parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        self.twin._engine.parameters[...] = parameters
+        self.loss, gradient = self.twin._engine.loss_and_gradient(self.rows, self.n_threads)
+        return self.loss, gradient
+
+    def _after_iteration(self, parameters: NDArray[np.float64]) -> None:
+        e, monitor = self.estimator, self.monitor
+        self.iterations += 1
+        self.reached = parameters.copy()
         if e.verbose:
-            print(f"Iteration {best['iterations']}, loss = {best['loss']:.8f}")
+            print(f"Iteration {self.iterations}, loss = {self.loss:.8f}")
         stops = False
         if monitor.is_active:
-            e.n_iter_ = best["iterations"] - 1
+            e.n_iter_ = self.iterations - 1
             monitor.begin_epoch()
-            network._engine.parameters[...] = parameters
+            self.network._engine.parameters[...] = parameters
             stops = monitor.end_epoch()
-        if stops or time.monotonic() >= deadline:
+        if stops or time.monotonic() >= self.deadline:
             raise _EndError
-
-    try:
-        result = scipy.optimize.minimize(
-            loss_and_gradient,
-            twin.parameters.copy(),
-            method="L-BFGS-B",
-            jac=True,
-            callback=after_iteration,
-            options={"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol},
-        )
-        e.n_iter_, e.loss_, parameters = min(result.nit, e.max_iter), float(result.fun), result.x
-        if result.status != 0:
-            warnings.warn(
-                f"lbfgs failed to converge after {result.nit} iterations, status {result.status}:\n{result.message}\n\n"
-                "Increase the number of iterations (max_iter) or scale the data.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-    except _EndError:
-        e.n_iter_, e.loss_, parameters = best["iterations"], best["loss"], best["parameters"]
-    if not np.isfinite(parameters).all():
-        raise ValueError(NOT_FINITE)
-    network._engine.parameters[...] = parameters

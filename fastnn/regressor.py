@@ -37,8 +37,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         "leaky_relu", "elu", "softplus", "gelu", "silu" or "sin"; see `MLP`.
     solver : {"adam", "sgd", "lbfgs", "rmsprop", "adamw"} or optimizer, default "adam"
         What lowers the loss. "adam" takes beta_1, beta_2 and epsilon, "adamw" too (with `AdamW`'s decay), "rmsprop"
-        epsilon, "sgd" momentum and nesterovs_momentum. "lbfgs" is SciPy's L-BFGS on all rows, in float64. A
-        fastnn.SGD, RMSProp, Adam or AdamW is taken as it is, with its own learning rate.
+        epsilon, "sgd" momentum and nesterovs_momentum. "lbfgs" is SciPy's L-BFGS on all rows, in float64; dropout,
+        schedules, callbacks and a warm_start of "resume" are not for it. A fastnn.SGD, RMSProp, Adam or AdamW is taken
+        as it is, with its own learning rate.
     alpha : float, default 0.0001
         Factor of the penalty ``alpha / 2 * sum(coefs**2)``, which is divided by the number of the batch's rows, or by
         the sum of their weights. Intercepts are not penalized.
@@ -58,7 +59,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         Whether each epoch takes the rows in a new order.
     random_state : int, RandomState or None, default None
         What the weights, the rows set aside for early stopping and the order of the rows are drawn from: the same
-        numbers as scikit-learn draws. What is dropped with `dropout` is drawn from it too.
+        numbers as scikit-learn draws. What is dropped with `dropout` is drawn from it too, and with dropout a
+        further fit or partial_fit goes on in the stream of the one before, so as not to drop the same again.
     tol : float, default 1e-4
         What the loss, or with early_stopping the score, must improve by to count as progress; for "lbfgs" the largest
         element of the gradient at which it ends.
@@ -99,7 +101,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     network_ : MLP
         What was trained, in float32 if X was float32 at the first fit, else float64.
     coefs_, intercepts_ : list of ndarray
-        The weights (n_in, n_out) and biases (n_out,) of each layer: views of the network's own memory.
+        The weights (n_in, n_out) and biases (n_out,) of each layer: views of the network's own memory, to be edited in
+        place. An array put in the place of one is copied into the network when that is next used, and its place is then
+        taken by a view again: later edits of that array itself have no effect.
     loss_ : float
         The last epoch's loss.
     best_loss_ : float or None
@@ -221,7 +225,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return y.shape[1], "exp" if loss == "poisson" else "identity", loss
 
     def _score_outputs(self, outputs: NDArray[Any], examples: Examples) -> float:
-        return r2(outputs, examples.y, examples.weights)
+        return r2(outputs, examples.y, examples.score_weights)
 
     def predict(self, X: Any) -> Any:  # noqa: N803
         """Return the network's outputs.

@@ -18,16 +18,17 @@ NOT_FINITE = (
 
 
 class Examples(NamedTuple):
-    """Inputs, targets as the network takes them, and weights."""
+    """Inputs, targets as the network takes them, and weights: of the loss, and of the score of early stopping."""
 
     x: Any
     y: NDArray[Any]
-    weights: NDArray[Any] | None
+    weights: NDArray[Any] | None = None
+    score_weights: NDArray[Any] | None = None
 
-    def rows(self, network: MLP) -> _engine.Rows:
-        """Describe them to the engine."""
+    def rows(self, network: MLP, names: tuple[str, str, str] = ("X", "y", "sample_weight")) -> _engine.Rows:
+        """Describe them to the engine, by these names in errors."""
         x = self.x.tocsr() if hasattr(self.x, "tocsr") else self.x
-        return network._rows(x, self.y, self.weights)
+        return network._rows(x, self.y, self.weights, names)
 
 
 class Solver(Descent):
@@ -40,6 +41,11 @@ class Solver(Descent):
         rate = optimizer.learning_rate
         self.follows_schedule = not isinstance(rate, float)
         self.initial = self.learning_rate = rate if isinstance(rate, float) else math.nan
+
+    @property
+    def rules(self) -> tuple[Optimizer, str, float | None]:
+        """All that the estimator's parameters say of it."""
+        return self.optimizer, self.rule, self.power if self.rule == "invscaling" else None
 
     def rates(self, n_epochs: int, samples: int, n_rows: int) -> NDArray[np.float64]:
         """Return the learning rates of the next epochs, of n_rows each, after so many samples in all."""
@@ -58,7 +64,7 @@ class Solver(Descent):
             self.learning_rate = self._scaled(samples)
 
     def _scaled(self, samples: int) -> float:
-        return self.initial / math.pow(samples + 1, self.power)
+        return self.initial * math.pow(samples + 1, -self.power)  # which may become 0 but never too large
 
     def slows(self) -> bool:
         """Lower the learning rate because there is no progress, if that is the rule and it is not too small yet."""

@@ -212,6 +212,25 @@ class TestShape:
         with pytest.raises(ValueError, match="y must not be negative with loss 'poisson'"):
             fastnn.MLPRegressor(loss="poisson").fit(rows(), targets("number"))
 
+    def test_many_labels_after_classes(self):
+        y = targets("multiclass")
+        one_hot, message = np.eye(3, dtype=int)[y], "The object was not fitted with multilabel input."
+        net = fastnn.MLPClassifier(4, max_iter=1, warm_start=True).fit(rows(), y)
+        prediction = net.predict_proba(rows())
+        with pytest.raises(ValueError, match=message):
+            net.partial_fit(rows(), one_hot)
+        with pytest.raises(ValueError, match=message):
+            net.fit(rows(), one_hot)
+        with pytest.raises(ValueError, match=message):
+            net.fit(rows(), y, X_val=rows(), y_val=one_hot)
+        np.testing.assert_array_equal(net.predict_proba(rows()), prediction)
+
+    def test_the_loss_of_a_classifier(self):
+        net = fastnn.MLPClassifier()
+        assert net.loss == "log_loss"
+        assert "loss" not in net.get_params()
+        assert clone(net).fit(rows(), targets("binary")).loss == "log_loss"
+
     def test_not_fitted(self):
         with pytest.raises(NotFittedError):
             fastnn.MLPRegressor().predict(rows())
@@ -293,6 +312,26 @@ class TestPredict:
         for other in (x.tolist(), wide[:, ::2], np.asfortranarray(x), x.astype(">f8"), x[::-1].copy()[::-1]):
             np.testing.assert_array_equal(net.predict_proba(other), net.predict_proba(x))
             np.testing.assert_array_equal(net.predict(other), net.predict(x))
+
+    @pytest.mark.parametrize("dtype", ["f4", "f8"])
+    @pytest.mark.parametrize("n", [1, 33])
+    def test_any_floats_take_the_short_way(self, monkeypatch, dtype, n):
+        net = fastnn.MLPRegressor(hidden_layer_sizes=6, max_iter=3, random_state=0).fit(
+            rows().astype(dtype), targets("number")
+        )
+        x = rows(n, seed=4).astype("f4")
+        wide = np.zeros((n, 10))
+        wide[:, ::2] = x
+        expected = net.predict(x.tolist())
+        monkeypatch.delattr("fastnn.estimators.validate_data")
+        for other in (x, x.astype("f8"), wide[:, ::2], np.asfortranarray(x), x.astype(">f8"), x[::-1].copy()[::-1]):
+            np.testing.assert_array_equal(net.predict(other), expected)
+
+    def test_too_large_for_float32(self):
+        net = fastnn.MLPRegressor(hidden_layer_sizes=6, max_iter=3).fit(rows().astype("f4"), targets("number"))
+        for x in (np.full((1, 5), 1e300), np.full((1, 5), 1e300).tolist()):
+            with pytest.raises(ValueError, match=r"X must be finite in float32; got 1e\+300 in row 0, column 0"):
+                net.predict(x)
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     @pytest.mark.parametrize("n", [1, 40])

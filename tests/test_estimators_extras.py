@@ -24,6 +24,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 4))
 NUMBER = np.sin(X[:, 0]) + X[:, 1] * X[:, 2]
 LABEL = np.array(["low", "middle", "high"])[np.digitize(NUMBER, [-0.3, 0.5])]
+NEEDED = 'needs scikit-learn >= 1.6; run: pip install "fastnn-cpu[sklearn]"'
 JOBS = pytest.mark.parametrize(
     "n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)]
 )  # processes take seconds to start
@@ -72,6 +73,56 @@ class TestWeights:
             regressor().fit(X, NUMBER, -np.ones(len(X)))
         with pytest.raises(ValueError, match=re.escape("sample_weight.shape == (3,), expected (90,)!")):
             regressor().fit(X, NUMBER, np.ones(3))
+
+    @pytest.mark.parametrize("value", [-1.0, np.nan])
+    def test_wrong_class_weights(self, value):
+        weight = {"low": value, "middle": 1.0, "high": 1.0}
+        with pytest.raises(ValueError, match=r"class_weight must have finite weights of at least 0; got .'low':"):
+            classifier(class_weight=weight).fit(X, LABEL)
+
+    @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+    def test_no_row_that_counts(self, solver):
+        net, weights = classifier(solver=solver, class_weight={"low": 0, "middle": 0, "high": 0}), LABEL != "high"
+        with pytest.raises(ValueError, match="class_weight must not, with sample_weight, give all rows the weight 0"):
+            net.fit(X, LABEL)
+        net.set_params(class_weight={"low": 0, "middle": 0, "high": 1})
+        with pytest.raises(ValueError, match="class_weight must not, with sample_weight, give all rows the weight 0"):
+            net.fit(X, LABEL, weights)
+        net.fit(X, LABEL)
+
+    def test_a_batch_without_the_class_that_is_named(self):
+        few, classes = LABEL != "low", np.unique(LABEL)
+        a = classifier(class_weight={"low": 3.0}).partial_fit(X[few], LABEL[few], classes=classes)
+        assert same(a, classifier().partial_fit(X[few], LABEL[few], np.ones(few.sum()), classes=classes))
+        a.partial_fit(X, LABEL)
+        b = classifier().partial_fit(X[few], LABEL[few], np.ones(few.sum()), classes=classes)
+        assert same(a, b.partial_fit(X, LABEL, np.where(few, 1, 3)))
+        y = np.column_stack([np.zeros(90, int), X[:, 0] > 0])
+        a = classifier(class_weight=[{1: 3.0}, {1: 2.0}]).partial_fit(X, y, classes=[0, 1])
+        assert same(a, classifier().partial_fit(X, y, 1 + y[:, 1], classes=[0, 1]))
+        with pytest.raises(ValueError, match="class_weight"):
+            classifier(class_weight={"nonsense": 3.0}).partial_fit(X, LABEL, classes=classes)
+
+    @pytest.mark.parametrize("own", [None, RNG.uniform(1, 2, len(X))])
+    def test_scores_of_early_stopping_are_without_class_weight(self, own):
+        arguments = {"early_stopping": True, "max_iter": 1, "learning_rate_init": 1e-300, "validation_fraction": 0.4}
+        a = classifier(class_weight={"low": 50.0, "middle": 1.0, "high": 0.02}, **arguments).fit(X, LABEL, own)
+        b = classifier(**arguments).fit(X, LABEL, own)
+        assert a.validation_scores_ == b.validation_scores_
+        assert a.validation_loss_curve_ != b.validation_loss_curve_
+
+    def test_rows_set_aside_that_weigh_nothing(self):
+        split = model_selection.train_test_split(np.arange(90), random_state=self.before_the_split(), test_size=0.1)
+        for part, share in zip(split, ["trains on", "sets aside"], strict=True):
+            weights = np.ones(90)
+            weights[part] = 0
+            with pytest.raises(ValueError, match=f"the rows that early_stopping {share} must not all weigh 0"):
+                regressor(early_stopping=True).fit(X, NUMBER, weights)
+
+    @staticmethod
+    def before_the_split():
+        net = regressor(max_iter=1, solver="lbfgs").fit(X, NUMBER)
+        return net._random_state
 
 
 class TestNetworks:
@@ -211,6 +262,34 @@ class TestSolvers:
             net = regressor(callbacks=interrupt).fit(X, NUMBER)
         assert net.n_iter_ == 1
 
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {"dropout": 0.1},
+            {"learning_rate": fastnn.Constant(0.1)},
+            {"learning_rate_init": fastnn.ReduceOnPlateau(0.1)},
+            {"callbacks": print},
+            {"callbacks": [print]},
+            {"warm_start": "resume"},
+        ],
+        ids=str,
+    )
+    def test_lbfgs_ignores_nothing(self, arguments):
+        name = next(iter(arguments))
+        with pytest.raises(ValueError, match=rf"^{name}=.* needs a stochastic solver; got solver='lbfgs'$"):
+            regressor(solver="lbfgs", **arguments).fit(X, NUMBER)
+        regressor(solver="lbfgs", callbacks=[], learning_rate="adaptive", warm_start=True).fit(X, NUMBER)
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_lbfgs_on_a_loss_that_is_not_finite(self, dtype):
+        x = X * (1e200 if dtype == np.float64 else 1e30)
+        y = NUMBER if dtype == np.float64 else NUMBER * 1e200
+        net = regressor(solver="lbfgs", warm_start=True, max_iter=1).fit(X.astype(dtype), NUMBER)
+        before = net.network_.parameters.copy()
+        with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+            net.fit(x.astype(dtype), y)
+        np.testing.assert_array_equal(net.network_.parameters, before)
+
     def test_threads_cannot_be_seen(self):
         x, y = RNG.normal(size=(500, 60)), RNG.normal(size=500)
         a, b = (regressor(hidden_layer_sizes=200, batch_size=250, n_threads=n, max_iter=2).fit(x, y) for n in (1, 2))
@@ -311,6 +390,10 @@ class TestValidation:
             regressor(solver="lbfgs").fit(X, NUMBER, X_val=X, y_val=NUMBER)
         with pytest.raises(ValueError, match=r"`y` has classes not in `self\.classes_`"):
             classifier().fit(X, LABEL, X_val=X, y_val=NUMBER > 0)
+        with pytest.raises(ValueError, match=r"^y_val must have shape"):
+            regressor().fit(X, NUMBER, X_val=X, y_val=X)
+        with pytest.raises(ValueError, match=r"^y_val must not be negative with loss 'poisson'"):
+            regressor(loss="poisson").fit(X, abs(NUMBER), X_val=X, y_val=-abs(NUMBER))
 
 
 class TestScores:
@@ -409,4 +492,13 @@ def test_without_scikit_learn(run):
     """One line that says what to install; the rest of fastnn works."""
     code = "import sys; sys.modules['sklearn'] = None; import fastnn; from fastnn import *; fastnn.MLP([1, 1]); "
     error = run("-c", code + "fastnn.MLPClassifier", check=False).stderr.strip().splitlines()[-1]
-    assert error == 'ImportError: fastnn.MLPClassifier needs scikit-learn: pip install "fastnn-cpu[sklearn]"'
+    assert error == f"ImportError: fastnn.MLPClassifier {NEEDED}"
+
+
+@pytest.mark.parametrize(
+    "lacking", ["del validation.validate_data", "sys.modules['sklearn.utils._param_validation'] = None"]
+)
+def test_with_an_old_scikit_learn(run, lacking):
+    code = f"import sys; from sklearn.utils import validation; import fastnn; {lacking}; fastnn.MLPRegressor"
+    error = run("-c", code, check=False).stderr.strip().splitlines()[-1]
+    assert error == f"ImportError: fastnn.MLPRegressor {NEEDED}"

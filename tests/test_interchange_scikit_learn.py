@@ -267,6 +267,6 @@ def test_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.setitem(sys.modules, "sklearn.neural_network", None)
     with pytest.raises(
-        ImportError, match=r'^fastnn.from_sklearn needs scikit-learn; run: pip install "fastnn-cpu\[sklearn\]"$'
+        ImportError, match=r'^fastnn.from_sklearn needs scikit-learn >= 1.6; run: pip install "fastnn-cpu\[sklearn\]"$'
     ):
         from_sklearn(None)

@@ -1,0 +1,218 @@
+"""What one fit of an estimator leaves to the next: all of it, or after a wrong argument what was there before."""
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import fastnn
+
+pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+
+from sklearn.exceptions import NotFittedError
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(90, 4))
+NUMBER = RNG.normal(size=90)
+CLASS = np.arange(90) % 3
+LETTER, COLOUR = np.array(["a", "b", "c"])[CLASS], np.array(["blue", "green", "red"])[CLASS]
+
+
+def classifier(**arguments):
+    return fastnn.MLPClassifier(**{"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0} | arguments)
+
+
+def regressor(**arguments):
+    return fastnn.MLPRegressor(**{"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0} | arguments)
+
+
+def same(a, b):
+    return (a.network_.parameters == b.network_.parameters).all()
+
+
+class TestWrongArguments:
+    """A fit that its arguments end before the first epoch changes nothing."""
+
+    @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+    @pytest.mark.parametrize(
+        ("x", "y", "more", "error"),
+        [
+            (X, COLOUR, {"sample_weight": np.ones(3)}, "sample_weight"),
+            (X, COLOUR, {"sample_weight": -np.ones(90)}, "sample_weight"),
+            (X[:, :3], NUMBER, {}, "Unknown label type"),
+            (X[:, :3], COLOUR[:5], {}, "inconsistent numbers of samples"),
+        ],
+        ids=["number of weights", "negative weights", "labels", "rows"],
+    )
+    def test_of_a_fitted_one(self, solver, x, y, more, error):
+        net = classifier(solver=solver).fit(X, LETTER)
+        state, prediction = dict(vars(net)), net.predict_proba(X)
+        with pytest.raises(ValueError, match=error):
+            net.fit(x, y, **more)
+        assert vars(net).keys() == state.keys()
+        assert all(value is state[name] for name, value in vars(net).items())
+        np.testing.assert_array_equal(net.predict_proba(X), prediction)
+        np.testing.assert_array_equal(net.predict_proba(X.tolist()), prediction)
+
+    @pytest.mark.parametrize("method", ["fit", "partial_fit"])
+    def test_of_a_new_one(self, method):
+        net = classifier()
+        classes = {"classes": ["a", "b", "c"]} if method == "partial_fit" else {}
+        with pytest.raises(ValueError, match="sample_weight must not be negative"):
+            getattr(net, method)(X, LETTER, sample_weight=-np.ones(90), **classes)
+        with pytest.raises(NotFittedError):
+            net.predict(X)
+
+    def test_of_validation(self):
+        net = regressor().fit(X, NUMBER)
+        prediction = net.predict(X)
+        with pytest.raises(ValueError, match="features"):
+            net.fit(X[:, :3], NUMBER, X_val=X, y_val=NUMBER)
+        np.testing.assert_array_equal(net.predict(X), prediction)
+
+
+class TestTwoAtOnce:
+    """Only one fit of an estimator goes on at a time; MLP says the same of its own."""
+
+    def test_in_another_thread(self):
+        begun, end, errors = threading.Event(), threading.Event(), []
+
+        def wait(estimator, history):
+            begun.set()
+            return end.wait(60)
+
+        def again():
+            begun.wait(60)
+            try:
+                net.fit(X, NUMBER)
+            except RuntimeError as error:
+                errors.append(str(error))
+            end.set()
+
+        net = regressor(callbacks=wait)
+        other = threading.Thread(target=again)
+        other.start()
+        net.fit(X, NUMBER)
+        other.join()
+        assert len(errors) == 1
+        assert errors[0].startswith("the estimator is in use by another thread, or by the fit whose callback this is")
+        assert net.n_iter_ == 1
+        assert net.set_params(callbacks=()).fit(X, NUMBER).n_iter_ == 5
+
+    def test_in_a_callback(self):
+        net = regressor(callbacks=lambda estimator, _: estimator.partial_fit(X, NUMBER) and None)
+        with pytest.raises(RuntimeError, match="the estimator is in use"):
+            net.fit(X, NUMBER)
+        assert not hasattr(net.set_params(callbacks=()).fit(X, NUMBER), "_fitting")
+
+
+class TestDropout:
+    """Each call drops other units: those of one stream, which an int random_state begins only once."""
+
+    def test_partial_fit(self):
+        whole = regressor(dropout=0.5, solver="sgd").fit(X, NUMBER)
+        parts = regressor(dropout=0.5, solver="sgd")
+        for _ in range(5):
+            parts.partial_fit(X, NUMBER)
+        assert parts.loss_curve_[0] == whole.loss_curve_[0]
+        # a constant learning rate of almost 0 leaves what is dropped as the only difference between epochs
+        still = regressor(dropout=0.5, solver="sgd", learning_rate_init=1e-300, shuffle=False)
+        for _ in range(4):
+            still.partial_fit(X, NUMBER)
+        assert len(set(still.loss_curve_)) == 4
+
+    def test_warm_start(self):
+        still = regressor(dropout=0.5, learning_rate_init=1e-300, shuffle=False, max_iter=1, warm_start=True)
+        for _ in range(4):
+            still.fit(X, NUMBER)
+        assert len(set(still.loss_curve_)) == 4
+        again = still.set_params(warm_start=False).fit(X, NUMBER)
+        assert same(again, regressor(dropout=0.5, learning_rate_init=1e-300, shuffle=False, max_iter=1).fit(X, NUMBER))
+
+
+class TestCheckpoints:
+    """With warm_start="resume" what a callback saves, or leaves by an exception, goes on to the bits of the whole."""
+
+    ARGUMENTS = pytest.mark.parametrize(
+        "arguments",
+        [{}, {"early_stopping": True, "n_iter_no_change": 100}, {"solver": "sgd", "dropout": 0.3}, {"shuffle": False}],
+        ids=str,
+    )
+
+    def whole(self, arguments):
+        return regressor(**arguments | {"max_iter": 12}).fit(X, NUMBER)
+
+    @ARGUMENTS
+    @pytest.mark.parametrize("fits", [1, 2])
+    @pytest.mark.parametrize("again", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+    def test_a_copy(self, arguments, fits, again):
+        arguments = {"warm_start": "resume", "batch_size": 16} | arguments
+        saved = []
+
+        def save(estimator, history):
+            if len(estimator.loss_curve_) == 7:
+                callbacks, estimator.callbacks = estimator.callbacks, ()
+                saved.append(again(estimator))
+                estimator.callbacks = callbacks
+
+        net = regressor(**arguments, callbacks=save)
+        for _ in range(fits):
+            net.set_params(max_iter=12 // fits).fit(X, NUMBER)
+        whole, part = self.whole(arguments), saved[0].set_params(max_iter=5).fit(X, NUMBER)
+        assert same(net, whole)
+        assert same(part, whole)
+        assert part.loss_curve_ == whole.loss_curve_
+        assert part.validation_scores_ == whole.validation_scores_
+
+    @ARGUMENTS
+    def test_an_exception(self, arguments):
+        arguments = {"warm_start": "resume", "batch_size": 16, "max_iter": 12} | arguments
+
+        def fail(estimator, history):
+            if len(estimator.loss_curve_) == 7:
+                raise LookupError("no more room")
+
+        net = regressor(**arguments, callbacks=fail)
+        with pytest.raises(LookupError, match="no more room"):
+            net.fit(X, NUMBER)
+        net.set_params(max_iter=5, callbacks=()).fit(X, NUMBER)
+        assert same(net, self.whole(arguments))
+
+    def test_partial_fit_between(self):
+        """What it learned is not taken back by the parameters that early stopping once put aside."""
+        net = regressor(warm_start="resume", early_stopping=True, max_iter=3).fit(X, NUMBER)
+        net.set_params(early_stopping=False).partial_fit(X, NUMBER)
+        start = net.network_.parameters.copy()
+        net.set_params(early_stopping=True, learning_rate_init=1e-300, max_iter=1).fit(X, NUMBER)
+        np.testing.assert_array_equal(net._last_parameters, start)
+
+
+class TestChangedRules:
+    """set_params of the learning rate's rule between two fits that keep the optimizer."""
+
+    def rates(self, net):
+        seen = []
+        net.set_params(callbacks=lambda _, history: seen.append(history.learning_rate[-1])).fit(X, NUMBER)
+        return seen
+
+    def test_rule(self):
+        net = regressor(solver="sgd", warm_start="resume", max_iter=2)
+        assert self.rates(net) == [0.001, 0.001]
+        net.set_params(learning_rate="invscaling")
+        assert self.rates(net) == pytest.approx([0.001, 0.001 / 271**0.5])  # after three epochs of 90 rows in all
+        net.set_params(power_t=1.0)
+        assert self.rates(net) == pytest.approx([0.001, 0.001 / 451])
+        assert self.rates(net) == pytest.approx([0.001 / 541, 0.001 / 631])
+
+    def test_a_power_that_is_not_used(self):
+        whole = regressor(warm_start="resume", max_iter=10).fit(X, NUMBER)
+        parts = regressor(warm_start="resume").fit(X, NUMBER)
+        assert same(whole, parts.set_params(power_t=2.0).fit(X, NUMBER))
+
+    def test_a_large_power(self):
+        """The rate falls to 0, at which the weights stay."""
+        net = regressor(solver="sgd", momentum=0, learning_rate="invscaling", power_t=400.0)
+        assert self.rates(net) == [0.001, 0, 0, 0, 0]
