@@ -14,7 +14,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python="3.10")
 def oldest(session: nox.Session) -> None:
-    """The same with the lower bounds of pyproject.toml's run-time dependencies and extras, on the oldest Python."""
+    """Do the same with the lower bounds of pyproject.toml, for NumPy and the extras, on the oldest Python."""
     _test(session, "numpy==1.24.*", "scikit-learn==1.6.*", "onnx==1.16.*", "onnxruntime==1.18.*")
 
 
