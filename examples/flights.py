@@ -12,9 +12,11 @@ import sklearn.neural_network
 from matplotlib.figure import Figure
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
 
 import fastnn
 
+N_NUMBERS = 3  # the first columns; the others are from -1 to 1
 SETTINGS = {
     "hidden_layer_sizes": (128, 64, 32, 8),
     "max_iter": 3,
@@ -32,6 +34,7 @@ def main(arguments=None):
 
     x, y = columns(flights())
     x, x_test, y, y_test = train_test_split(x, y, test_size=0.2, random_state=0)
+    standardize(x, x_test)
     print(f"{len(x):,} flights to train on, {len(x_test):,} kept back")
     predictions = {
         "the mean": np.full(len(y_test), y.mean()),
@@ -67,15 +70,21 @@ def columns(table):
     table = table.dropna(subset=["dep_delay", "arr_delay"])  # some never arrived
     leaves = minutes(table["sched_dep_time"])
     takes = (minutes(table["sched_arr_time"]) - leaves) % (24 * 60)
-    numbers = [table["dep_delay"], table["distance"], takes]
-    scaled = [(column - column.mean()) / column.std() for column in numbers]
+    numbers = [table["dep_delay"], table["distance"], takes]  # N_NUMBERS
     hour = 2 * np.pi * leaves / (24 * 60)
     date = pd.to_datetime(table[["year", "month", "day"]])
     day = 2 * np.pi * date.dt.day_of_year / 365
     circles = [np.sin(hour), np.cos(hour), np.sin(day), np.cos(day)]
     words = pd.get_dummies(table[["origin", "carrier", "dest"]])
-    x = np.column_stack([*scaled, *circles, words]).astype("float32")
+    x = np.column_stack([*numbers, *circles, words]).astype("float32")
     return x, table["arr_delay"].to_numpy("float32")
+
+
+def standardize(x, x_test):
+    """Bring the numbers to one scale, that of the rows to train on."""
+    scaler = StandardScaler().fit(x[:, :N_NUMBERS])
+    for rows in (x, x_test):
+        rows[:, :N_NUMBERS] = scaler.transform(rows[:, :N_NUMBERS])
 
 
 def minutes(clock):

@@ -1,6 +1,7 @@
 """The `fastnn` command: train the book's network and show what happened, or say what fastnn found on this machine."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,17 @@ Y = np.array([[0], [1], [1], [0]])
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with sys.argv's arguments, or the given ones, and return its exit status."""
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            print(end="", flush=True)
+    except BrokenPipeError:  # as in `fastnn | head -1`; Python flushes once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     if options.command == "info":
         fastnn.show_config()

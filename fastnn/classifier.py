@@ -241,7 +241,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def _check_known(self, y: Any) -> None:
         classes = unique_labels(y)
-        if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+        if set(classes) - set(self.classes_):  # which NumPy before 1.25 cannot tell where one has words
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
             )

@@ -342,6 +342,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
         It has the same parameters, weights and attributes, copied, predicts the same within rounding, and goes on from
         the state of the optimizer, the learning rate and the random stream, as with `from_sklearn` the other way round.
+        After a `set_params` that asks for another optimizer it begins with a new one, as this one's next fit would.
         `n_threads` and `validation_loss_curve_` have no place there and are left off.
 
         Returns
@@ -352,7 +353,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             If a parameter has a value that scikit-learn lacks: an activation, solver or loss of fastnn's own, dropout,
-            class_weight, max_time or callbacks.
+            class_weight, max_time or callbacks. If `set_params` has changed activation or loss since the fit, or a
+            subclass has added parameters.
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         """

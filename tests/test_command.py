@@ -1,7 +1,10 @@
 """The `fastnn` command, as `python -m fastnn` in a process of its own."""
 
 import importlib.metadata
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -132,6 +135,23 @@ def test_plot_without_matplotlib(run, tmp_path):
     assert done.stdout == ""
     assert done.stderr == "fastnn: --plot needs matplotlib; run: pip install matplotlib\n"
     assert not (tmp_path / "loss.png").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has another error for a closed pipe")
+@pytest.mark.parametrize("arguments", [[], ["info"], ["--help"]], ids=str)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_nobody_reads(arguments, unbuffered):
+    """As in `fastnn | head -1`: not a word about it, whether print meets the closed pipe or the flush at the end."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        command = [sys.executable, "-m", "fastnn", *arguments]
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=environment, timeout=300)
+    finally:
+        os.close(write)
+    assert done.stderr == b""
+    assert done.returncode in (0, 1)  # argparse takes its own help as shown
 
 
 def test_the_script_is_the_same_command():

@@ -12,6 +12,7 @@ import pytest
 import fastnn
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -238,6 +239,116 @@ def test_a_loss_that_scikit_learn_lacks():
     ours = settle(fastnn.MLPRegressor("mae", (3,), max_iter=2), X, X[:, 0])
     with pytest.raises(ValueError, match=r"MLPRegressor has no loss|The 'loss' parameter of MLPRegressor"):
         ours.to_sklearn()
+
+
+@pytest.mark.parametrize("other", ["sgd", "adam", "lbfgs"])
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_another_solver_after_the_fit(solver, other):
+    """It begins anew, as the next epoch here does."""
+    ours = settle(fastnn.MLPClassifier((5,), solver=solver, max_iter=5, random_state=0), X, TARGETS["multiclass"][1])
+    theirs = ours.set_params(solver=other).to_sklearn()
+    assert_same(theirs, ours, X, 1e-13)
+    assert theirs.solver == other
+    if other == "lbfgs":
+        return
+    for estimator in (ours, theirs):
+        estimator.partial_fit(X, TARGETS["multiclass"][1])
+    assert_same(theirs, ours, X, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("solver", "changes"),
+    [
+        ("adam", {"beta_1": 0.5}),
+        ("adam", {"learning_rate_init": 0.1}),
+        ("adam", {"alpha": 3.0}),
+        ("sgd", {"momentum": 0.1}),
+        ("sgd", {"learning_rate": "invscaling"}),
+    ],
+    ids=str,
+)
+def test_changes_after_the_fit(solver, changes):
+    ours = settle(fastnn.MLPClassifier((5,), solver=solver, max_iter=5, random_state=0), X, TARGETS["multiclass"][1])
+    theirs = ours.set_params(**changes).to_sklearn()
+    for _ in range(2):
+        ours.partial_fit(X, TARGETS["multiclass"][1])
+        theirs.partial_fit(X, TARGETS["multiclass"][1])
+    assert_same(theirs, ours, X, 1e-9)
+
+
+def test_another_network_after_the_fit():
+    ours = settle(fastnn.MLPClassifier((3,), max_iter=2), X, TARGETS["binary"][1]).set_params(activation="tanh")
+    with pytest.raises(ValueError, match=r"activation must be that of the fitted network, \['relu'\].*got 'tanh'"):
+        ours.to_sklearn()
+    ours = settle(fastnn.MLPRegressor("mae", (3,), max_iter=2), X, X[:, 0]).set_params(loss="squared_error")
+    with pytest.raises(ValueError, match=r"loss must be what the network minimized, 'mae'; got 'mse'"):
+        ours.to_sklearn()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"callbacks": []},
+        {"callbacks": ()},
+        {"class_weight": None},
+        {"activation": ["relu"]},
+        {"hidden_layer_sizes": (3, 4), "activation": ("sigmoid", "logistic")},
+        {"hidden_layer_sizes": (), "activation": []},
+    ],
+    ids=str,
+)
+def test_what_changes_nothing(options):
+    options = {"hidden_layer_sizes": (3,), "max_iter": 2, **options}
+    ours = settle(fastnn.MLPClassifier(**options), X, TARGETS["binary"][1])
+    assert_same(ours.to_sklearn(), ours, X, 1e-13)
+
+
+def test_requests_for_metadata():
+    pytest.importorskip("sklearn", "1.7", reason="before 1.7 scikit-learn's fit takes no sample_weight")
+    with config_context(enable_metadata_routing=True):
+        theirs = fitted("binary")[0].set_fit_request(sample_weight="mass").set_score_request(sample_weight=False)
+        ours = fastnn.from_sklearn(theirs)
+        ours.set_fit_request(X_val=True)
+        for estimator in (ours, ours.to_sklearn()):
+            requests = estimator.get_metadata_routing()
+            assert requests.fit.requests["sample_weight"] == "mass"
+            assert requests.score.requests["sample_weight"] is False
+        assert ours.get_metadata_routing().fit.requests["X_val"] is True
+        theirs.set_fit_request(sample_weight=True)
+        assert ours.get_metadata_routing().fit.requests["sample_weight"] == "mass"  # it is a copy
+
+
+class Added(MLPClassifier):
+    """A subclass with a parameter of its own."""
+
+    def __init__(self, extra=1, hidden_layer_sizes=(3,)):
+        super().__init__(hidden_layer_sizes, max_iter=2)
+        self.extra = extra
+
+
+class Narrowed(MLPClassifier):
+    """A subclass that decides on the activation itself."""
+
+    def __init__(self, alpha=1e-4):
+        super().__init__((3,), "tanh", alpha=alpha, max_iter=2)
+
+
+class AddedToOurs(fastnn.MLPClassifier):
+    """A subclass with a parameter of its own."""
+
+    def __init__(self, extra=1):
+        super().__init__((3,), max_iter=2)
+        self.extra = extra
+
+
+def test_subclasses():
+    y = TARGETS["binary"][1]
+    with pytest.raises(ValueError, match="no parameters beyond MLPClassifier's; Added adds extra"):
+        fastnn.from_sklearn(settle(Added(), X, y))
+    with pytest.raises(ValueError, match="no parameters beyond MLPClassifier's; AddedToOurs adds extra"):
+        settle(AddedToOurs(), X, y).to_sklearn()
+    theirs = settle(Narrowed(), X, y)
+    assert_same(fastnn.from_sklearn(theirs), theirs, X, 1e-13)
 
 
 def test_what_cannot_be_taken():

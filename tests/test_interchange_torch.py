@@ -152,6 +152,30 @@ def test_what_modules_become(module, text):
     np.testing.assert_allclose(net.predict(x), torch_outputs(module, x), rtol=1e-5, atol=1e-6)
 
 
+def test_a_module_that_is_used_again():
+    """Each time counts, and one that is None not at all."""
+    torch.manual_seed(3)
+    relu, dropout, sigmoid = nn.ReLU(), nn.Dropout(0.25), nn.Sigmoid()
+    hidden = nn.Sequential(relu, dropout)
+    cases = {
+        "5-5-2, relu-relu-identity": nn.Sequential(
+            nn.Linear(4, 5), relu, nn.Linear(5, 5), relu, nn.Linear(5, 2)
+        ),
+        "5-2, sigmoid-sigmoid": nn.Sequential(nn.Linear(4, 5), sigmoid, nn.Linear(5, 2), sigmoid),
+        "5-6-2, relu-relu-identity": nn.Sequential(
+            nn.Linear(4, 5), hidden, nn.Linear(5, 6), hidden, nn.Linear(6, 2)
+        ).eval(),
+    }  # fmt: skip
+    for described, module in cases.items():
+        module.register_module("absent", None)
+        net = fastnn.from_torch(module)
+        assert repr(net).startswith(f"MLP(4-{described}, loss='mse'")
+        del module.absent  # which PyTorch cannot call
+        x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+        np.testing.assert_allclose(net.predict(x), torch_outputs(module, x), rtol=1e-5, atol=1e-6)
+    assert net.dropout == 0.25
+
+
 def test_arguments():
     net = fastnn.from_torch(nn.Linear(3, 2), loss=fastnn.Quantile(0.9), l2=0.5, seed=3)
     assert (net.loss_function, net.l2) == (fastnn.Quantile(0.9), 0.5)
@@ -194,9 +218,39 @@ def hooked():
     return module
 
 
+class DoubledCall(nn.Sequential):
+    """A subclass that computes something else when it is called."""
+
+    def __call__(self, x):
+        return 2 * super().__call__(x)
+
+
+def with_forward(module):
+    module.forward = lambda x: 2 * x
+    return module
+
+
+def tied():
+    one, other = nn.Linear(3, 3), nn.Linear(3, 3)
+    other.weight = one.weight
+    return nn.Sequential(one, nn.ReLU(), other)
+
+
+def twice(shared):
+    return nn.Sequential(shared, nn.ReLU(), shared)
+
+
 @pytest.mark.parametrize(
     ("module", "match"),
     [
+        (with_forward(nn.Sequential(nn.Linear(3, 3))), r"module itself.*a forward of its own"),
+        (nn.Sequential(nn.Linear(3, 3), with_forward(nn.ReLU())), r"module 1, ReLU\(\).*a forward of its own"),
+        (DoubledCall(nn.Linear(3, 3)), r"module itself.*DoubledCall has a __call__ of its own"),
+        (nn.Sequential(DoubledCall(nn.Linear(3, 3))), r"module 0.*DoubledCall has a __call__"),
+        (twice(nn.Linear(3, 3)), r"module 2, Linear.*it shares parameters with 0, and"),
+        (tied(), r"module 2, Linear.*it shares parameters with 0, and"),
+        (nn.Sequential(nn.Linear(3, 3, device="meta")), r"module 0, Linear.*on the meta device"),
+        (nn.Sequential(nn.Linear(3, 4), nn.Dropout(1.0), nn.Linear(4, 1)), r"module 1, Dropout.*below 1.*got 1.0"),
         (nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), r"module 1, BatchNorm1d\(4.*an MLP takes Linear, Dropout"),
         (nn.Sequential(nn.Conv1d(1, 1, 1)), r"module 0, Conv1d\(1"),
         (nn.Sequential(nn.Linear(3, 4), nn.GELU("tanh")), r"module 1.*approximate must be 'none'; got 'tanh'"),

@@ -65,7 +65,7 @@ def from_sklearn(estimator: Any) -> Any:
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     ValueError
-        If its weights are not finite.
+        If its weights are not finite, or its class adds parameters to scikit-learn's.
     ImportError
         Without scikit-learn.
 
@@ -88,10 +88,10 @@ def from_sklearn(estimator: Any) -> Any:
     if name is None:
         raise TypeError(f"estimator must be scikit-learn's MLPClassifier or MLPRegressor; got {estimator!r}")
     check_is_fitted(estimator)
-    parameters = estimator.get_params(deep=False)
-    kept = [each for each in (*parameters, *SHARED) if each in vars(estimator)]
+    parameters = _parameters(estimator, getattr(neural_network, name))
+    kept = [each for each in SHARED if each in vars(estimator)]
     # at once, for random_state and _random_state may be one object
-    state = copy.deepcopy({each: vars(estimator)[each] for each in kept})
+    state = copy.deepcopy(parameters | {each: vars(estimator)[each] for each in kept})
     ours = getattr(fastnn, name)(**{each: state.pop(each) for each in parameters})
     arrays = [*estimator.coefs_, *estimator.intercepts_]
     is_float32 = all(array.dtype == np.float32 for array in arrays)
@@ -108,6 +108,7 @@ def from_sklearn(estimator: Any) -> Any:
         ours._best_parameters = _pack([*estimator._best_coefs, *estimator._best_intercepts]).astype(ours.network_.dtype)
     if hasattr(estimator, "_optimizer") and ours.solver != "lbfgs":
         ours._optimizer = _read_optimizer(estimator._optimizer, ours)
+    _copy_requests(estimator, ours)
     return ours
 
 
@@ -116,23 +117,23 @@ def to_sklearn(estimator: Any) -> Any:
     neural_network = import_extra("sklearn.neural_network", "sklearn", "to_sklearn")
     from sklearn.utils.validation import check_is_fitted
 
+    from fastnn.solvers import solver_of
+
     check_is_fitted(estimator)
-    is_classifier = isinstance(estimator, fastnn.MLPClassifier)
-    cls = neural_network.MLPClassifier if is_classifier else neural_network.MLPRegressor
+    name = "MLPClassifier" if isinstance(estimator, fastnn.MLPClassifier) else "MLPRegressor"
+    cls = getattr(neural_network, name)
     network = estimator._synchronize()
     network._engine.check_idle()
-    parameters = estimator.get_params(deep=False)
-    own = parameters.keys() - inspect.signature(cls).parameters.keys() - {*WITHOUT_EFFECT}
-    for name in sorted(own):
-        default = inspect.signature(type(estimator)).parameters[name].default
-        if parameters[name] is not default and parameters[name] != default:
-            raise ValueError(f"scikit-learn's {cls.__name__} has no {name}; got {name}={parameters[name]!r}")
-    kept = [each for each in (*parameters, *SHARED) if each in vars(estimator) and each not in {*own, *WITHOUT_EFFECT}]
-    state = copy.deepcopy({each: vars(estimator)[each] for each in kept})
-    theirs = cls(**{each: state.pop(each) for each in parameters if each in state})
-    if theirs.activation == "sigmoid":
-        theirs.activation = "logistic"
+    parameters = _parameters(estimator, getattr(fastnn, name))
+    own = parameters.keys() - inspect.signature(cls).parameters.keys()
+    _check_own(parameters, own - {*WITHOUT_EFFECT}, getattr(fastnn, name), cls)
+    parameters = {each: value for each, value in parameters.items() if each not in own}
+    parameters["activation"] = _one_activation(estimator.activation)
+    kept = [each for each in SHARED if each in vars(estimator)]
+    state = copy.deepcopy(parameters | {each: vars(estimator)[each] for each in kept})
+    theirs = cls(**{each: state.pop(each) for each in parameters})
     theirs._validate_params()
+    _check_network(estimator, network)
     vars(theirs).update(state)
     theirs.coefs_, theirs.intercepts_ = _unpack(network.parameters, network.layer_sizes)
     best = getattr(estimator, "_best_parameters", None)
@@ -140,8 +141,69 @@ def to_sklearn(estimator: Any) -> Any:
         network.parameters if best is None else best, network.layer_sizes
     )
     if hasattr(estimator, "_optimizer") and theirs.solver != "lbfgs":
-        theirs._optimizer = _write_optimizer(estimator._optimizer, theirs)
+        fresh = solver_of(estimator, network.parameters)
+        # set_params may have asked for another, with which the next fit here too would begin
+        is_kept = estimator._optimizer.optimizer == fresh.optimizer
+        theirs._optimizer = _write_optimizer(estimator._optimizer if is_kept else fresh, theirs)
+    _copy_requests(estimator, theirs)
     return theirs
+
+
+def _parameters(estimator: Any, cls: Any) -> dict[str, Any]:
+    """Return the estimator's parameters, which must be those of the class; a subclass may set some of them itself."""
+    names = inspect.signature(cls).parameters
+    if added := sorted(estimator.get_params(deep=False).keys() - names.keys()):
+        raise ValueError(
+            f"estimator must have no parameters beyond {cls.__name__}'s; {type(estimator).__name__} adds "
+            f"{', '.join(added)}"
+        )
+    return {name: getattr(estimator, name) for name in names}
+
+
+def _check_own(parameters: dict[str, Any], own: set[str], ours: Any, theirs: Any) -> None:
+    """Raise a ValueError if a parameter that scikit-learn lacks is in use."""
+    for name in sorted(own):
+        value, default = parameters[name], inspect.signature(ours).parameters[name].default
+        is_default = value is default or (isinstance(default, tuple) and value in ([], ())) or value == default
+        if not is_default:
+            raise ValueError(f"scikit-learn's {theirs.__name__} has no {name}; got {name}={value!r}")
+
+
+def _one_activation(activation: Any) -> Any:
+    """Return scikit-learn's name of the activation, where all hidden layers have the same."""
+    names = {activation} if isinstance(activation, str) else {*activation}
+    names = {"logistic" if name == "sigmoid" else name for name in names}
+    if not names:  # without hidden layers
+        return "relu"
+    return names.pop() if len(names) == 1 else activation
+
+
+def _check_network(estimator: Any, network: Any) -> None:
+    """Raise a ValueError if set_params has changed since the fit what the network computes or minimizes."""
+    name, n_hidden = estimator.activation, len(network.activations) - 1
+    names = [name] * n_hidden if isinstance(name, str) else [*name]
+    hidden = list(network.activations[:-1])
+    if ["sigmoid" if name == "logistic" else name for name in names] != hidden:
+        raise ValueError(
+            f"activation must be that of the fitted network, {hidden}, until the next fit; got {estimator.activation!r}"
+        )
+    if not isinstance(estimator, fastnn.MLPRegressor):
+        return
+    if (loss := "mse" if estimator.loss == "squared_error" else estimator.loss) != network.loss_function:
+        raise ValueError(f"loss must be what the network minimized, {network.loss_function!r}; got {loss!r}")
+
+
+def _copy_requests(source: Any, target: Any) -> None:
+    """Copy the requests for metadata that were set, of what the target's methods take."""
+    if not hasattr(source, "_metadata_request"):
+        return
+    requests = target._get_metadata_request()
+    for method, request in vars(source._metadata_request).items():
+        known = getattr(getattr(requests, method), "requests", {})
+        for name, alias in getattr(request, "requests", {}).items():
+            if name in known:
+                getattr(requests, method).add_request(param=name, alias=alias)
+    target._metadata_request = requests
 
 
 def _pack(arrays: list[NDArray[Any]]) -> NDArray[Any]:
@@ -164,15 +226,17 @@ def _unpack(flat: NDArray[Any], sizes: tuple[int, ...]) -> tuple[list[NDArray[An
 
 def _read_optimizer(theirs: Any, ours: Any) -> Any:
     """Return the state of scikit-learn's optimizer as the engine has it."""
+    from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
+
     from fastnn.solvers import solver_of
 
     solver = solver_of(ours, ours.network_.parameters)
     steps: Any = solver.steps
-    if hasattr(theirs, "velocities") and ours.solver == "sgd":
+    if isinstance(theirs, SGDOptimizer) and ours.solver == "sgd":
         solver.learning_rate = float(theirs.learning_rate)
         if steps.first is not None:
             steps.first[...] = -_pack(theirs.velocities)  # what scikit-learn adds to the weights is subtracted here
-    elif hasattr(theirs, "ms") and ours.solver == "adam":
+    elif isinstance(theirs, AdamOptimizer) and ours.solver == "adam":
         steps.first[...], steps.second[...] = _pack(theirs.ms), _pack(theirs.vs)
         steps.beta_1_power, steps.beta_2_power = theirs.beta_1**theirs.t, theirs.beta_2**theirs.t
     return solver
@@ -186,9 +250,7 @@ def _write_optimizer(ours: Any, theirs: Any) -> Any:
     sizes = (theirs.coefs_[0].shape[0], *(coef.shape[1] for coef in theirs.coefs_))
     parameters = [*theirs.coefs_, *theirs.intercepts_]
     if theirs.solver == "sgd":
-        sgd = SGDOptimizer(
-            parameters, t.learning_rate_init, t.learning_rate, t.momentum, t.nesterovs_momentum, t.power_t
-        )
+        sgd = SGDOptimizer(parameters, t.learning_rate_init, ours.rule, t.momentum, t.nesterovs_momentum, ours.power)
         sgd.learning_rate = ours.learning_rate
         if steps.first is not None:
             sgd.velocities = [-each for arrays in _unpack(steps.first, sizes) for each in arrays]

@@ -80,8 +80,9 @@ def from_torch(
     Raises
     ------
     ValueError
-        If a module has no counterpart, or the loss does not go with the last one; the message names the module by its
-        place in the Sequential. If a parameter is not finite.
+        If a module has no counterpart, computes something of its own (by hooks, a forward of the instance or a
+        ``__call__``) or shares parameters with one before it, or the loss does not go with the last one; the message
+        names the module by its place in the Sequential. If a parameter is not finite.
     TypeError
         If module is not a PyTorch module, or an argument is of the wrong type.
     ImportError
@@ -163,8 +164,6 @@ def _read_layers(module: Any, torch: Any) -> list[_Layer]:
     """Return the layers of a module, each with what follows its Linear."""
     layers: list[_Layer] = []
     for name, each in _flatten(module, torch):
-        if each._forward_hooks or each._forward_pre_hooks:
-            _refuse(name, each, "it has hooks, which may change what it computes")
         if _is(each, torch.nn.Linear):
             _check_linear(name, each, layers, torch)
             layers.append(_Layer(name, each))
@@ -180,14 +179,24 @@ def _read_layers(module: Any, torch: Any) -> list[_Layer]:
 
 
 def _flatten(module: Any, torch: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the modules in order, and their names as named_modules has them."""
+    """Yield the modules in order, each as often as it is used, and their names as named_modules has them."""
+    _check_call(prefix.rstrip("."), module, torch)
     if not _is(module, torch.nn.Sequential):
         yield prefix.rstrip("."), module
         return
+    for name, child in module._modules.items():  # named_children leaves out a module that comes again
+        if child is not None:
+            yield from _flatten(child, torch, f"{prefix}{name}.")
+
+
+def _check_call(name: str, module: Any, torch: Any) -> None:
+    """Refuse a module that does not do what its class's forward does when it is called."""
     if module._forward_hooks or module._forward_pre_hooks:
-        _refuse(prefix.rstrip("."), module, "it has hooks, which may change what it computes")
-    for name, child in module.named_children():
-        yield from _flatten(child, torch, f"{prefix}{name}.")
+        _refuse(name, module, "it has hooks, which may change what it computes")
+    if "forward" in vars(module):
+        _refuse(name, module, "it has a forward of its own, which may compute anything")
+    if type(module).__call__ is not torch.nn.Module.__call__:
+        _refuse(name, module, f"{type(module).__name__} has a __call__ of its own, which may compute anything")
 
 
 def _is(module: Any, cls: Any) -> bool:
@@ -201,6 +210,8 @@ def _refuse(name: str, module: Any, why: str) -> NoReturn:
 
 
 def _check_linear(name: str, linear: Any, layers: list[_Layer], torch: Any) -> None:
+    if any(parameter.is_meta for parameter in linear.parameters()):
+        _refuse(name, linear, "its parameters are on the meta device, and so have no values")
     dtypes = {parameter.dtype for parameter in linear.parameters()}
     if not dtypes <= {torch.float32, torch.float64}:
         _refuse(name, linear, f"its dtype is {linear.weight.dtype}, and fastnn has float32 and float64; use .float()")
@@ -211,6 +222,12 @@ def _check_linear(name: str, linear: Any, layers: list[_Layer], torch: Any) -> N
         _refuse(name, linear, "either all Linear modules have a bias or none; a bias of zeros would do")
     if layers and layers[-1].linear.out_features != linear.in_features:
         _refuse(name, linear, f"it follows a Linear with {layers[-1].linear.out_features} outputs")
+    for layer in layers:
+        if {*map(id, layer.linear.parameters())} & {*map(id, linear.parameters())}:
+            text = (
+                f"it shares parameters with {layer.name}, and an MLP's layers have their own; copy.deepcopy makes them"
+            )
+            _refuse(name, linear, text)
 
 
 def _add_dropout(name: str, module: Any, layers: list[_Layer]) -> None:
@@ -218,6 +235,8 @@ def _add_dropout(name: str, module: Any, layers: list[_Layer]) -> None:
         _refuse(name, module, "an MLP drops outputs of its hidden layers, not inputs")
     if layers[-1].dropout:
         _refuse(name, module, "another Dropout comes before it")
+    if module.p >= 1:
+        _refuse(name, module, f"its p must be below 1, for else no output is left; got {module.p!r}")
     layers[-1].dropout = float(module.p)
 
 
