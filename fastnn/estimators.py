@@ -15,9 +15,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastnn import checks
 from fastnn.epochs import STOCHASTIC, Stochastic
-from fastnn.lbfgs import LBFGS
+from fastnn.lbfgs import LBFGS, refuse_what_it_ignores
 from fastnn.losses import ACTIVATIONS
 from fastnn.mlp import MLP
 from fastnn.monitoring import CallbackSupportMixin, Monitor
@@ -152,7 +151,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         """Check all arguments and make what the fit needs; return what trains."""
         hidden = self._hidden_sizes()
         if self.solver == "lbfgs":
-            self._check_for_lbfgs()
+            refuse_what_it_ignores(self)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._check_arrays(X, y, reset=first_pass)  # noqa: N806
         self._learn_classes(y, incremental, classes)
@@ -170,19 +169,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if self.solver == "lbfgs" and monitor is not None:
             return LBFGS(self, examples, monitor).run
         return Stochastic(self, examples, self._validation_examples(validation), monitor).run
-
-    def _check_for_lbfgs(self) -> None:
-        """Raise a ValueError if there is something beyond scikit-learn's parameters that L-BFGS could but ignore."""
-        given = {
-            "learning_rate": not isinstance(self.learning_rate, str),
-            "learning_rate_init": not isinstance(self.learning_rate_init, Real),
-            "dropout": self.dropout > 0,
-            "callbacks": bool(checks.functions(self.callbacks, "callbacks")),
-            "warm_start": self.warm_start == "resume",
-        }
-        for name, is_given in given.items():
-            if is_given:
-                raise ValueError(f"{name}={getattr(self, name)!r} needs a stochastic solver; got solver='lbfgs'")
 
     def _weigh_classes(self, y: NDArray[Any], sample_weight: Any, incremental: bool) -> Any:
         return sample_weight

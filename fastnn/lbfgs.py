@@ -3,6 +3,7 @@
 import math
 import time
 import warnings
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from fastnn import checks
 from fastnn.mlp import MLP
 from fastnn.monitoring import Monitor
 from fastnn.solvers import NOT_FINITE, Examples
@@ -18,6 +20,21 @@ from fastnn.threads import threads_of_call
 
 class _EndError(Exception):
     """Ends SciPy's loop before it has converged."""
+
+
+def refuse_what_it_ignores(estimator: Any) -> None:
+    """Raise a ValueError if a parameter that scikit-learn's networks lack has a value without effect on L-BFGS."""
+    e = estimator
+    ignored = {
+        "learning_rate": not isinstance(e.learning_rate, str),
+        "learning_rate_init": not isinstance(e.learning_rate_init, Real),
+        "dropout": e.dropout > 0,
+        "callbacks": bool(checks.functions(e.callbacks, "callbacks")),
+        "warm_start": e.warm_start == "resume",
+    }
+    for name, is_given in ignored.items():
+        if is_given:
+            raise ValueError(f"{name}={getattr(e, name)!r} needs a stochastic solver; got solver='lbfgs'")
 
 
 class LBFGS:
