@@ -143,7 +143,7 @@ def to_sklearn(estimator: Any) -> Any:
     if hasattr(estimator, "_optimizer") and theirs.solver != "lbfgs":
         fresh = solver_of(estimator, network.parameters)
         # set_params may have asked for another, with which the next fit here too would begin
-        is_kept = estimator._optimizer.optimizer == fresh.optimizer
+        is_kept = estimator._optimizer.rules == fresh.rules
         theirs._optimizer = _write_optimizer(estimator._optimizer if is_kept else fresh, theirs)
     _copy_requests(estimator, theirs)
     return theirs
