@@ -39,12 +39,12 @@ def matrix(
 
 def integer(value: Any, name: str, *, minimum: int) -> int:
     """Return value as an int of at least minimum."""
+    if isinstance(value, (bool, np.bool_)):  # first, for NumPy 1 warns where its own is an index
+        raise TypeError(f"{name} must be an integer; got {value!r}")
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer; got {value!r}") from None
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be an integer; got {value!r}")
     if not minimum <= number < 2**63:
         raise ValueError(f"{name} must be at least {minimum} and fit in 64 bits; got {number}")
     return number

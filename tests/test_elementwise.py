@@ -98,7 +98,7 @@ def test_float64_is_within_its_bound_of_mpmath(isa, function, capsys):
     """Fewer inputs than above, but a judge that needs no long double."""
     x, exact = multiprecision(function)
     got = KERNEL[function](x)
-    unit = ulp(np.minimum(exact.astype(np.float64), np.finfo(np.float64).max), np.float64)
+    unit = ulp(np.minimum(exact, np.finfo(np.float64).max).astype(np.float64), np.float64)
     finite = np.isfinite(got)
     found = (
         np.array([abs(mpmath.mpf(float(g)) - e) for g, e in zip(got[finite], exact[finite], strict=True)])

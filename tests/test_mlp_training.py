@@ -165,7 +165,7 @@ class TestTrajectories:
         x, y, _ = networks.data(described, 20)
         net = networks.mlp(described)
         net.fit(x, y, epochs=3000, batch_size=None, optimizer=fastnn.SGD(0.01))
-        solution = np.linalg.lstsq(np.column_stack([x, np.ones(20)]), y)[0]
+        solution = np.linalg.lstsq(np.column_stack([x, np.ones(20)]), y, rcond=None)[0]
         np.testing.assert_allclose(net.parameters, solution.ravel(), rtol=0, atol=1e-12)
 
 
