@@ -318,8 +318,8 @@ enum { FASTNN_RUNNING, FASTNN_FINISHED, FASTNN_STOPPED_EARLY, FASTNN_OUT_OF_TIME
  * not be. The bits are the same. Zero at first; it may go on with the next fit of such steps. */
 typedef struct fastnn_pace {
     double step_seconds[2]; /* alone, together: what a step took when it was last done so; 0: it never was */
-    double retry,
-        interval; /* when the slower way is tried again, on fastnn_seconds' clock, and how long after the last time */
+    double trained; /* seconds spent on steps so far */
+    double retry, interval; /* at how many the slower way is tried again, and how many after the last time */
 } fastnn_pace;
 
 typedef struct fastnn_fit {

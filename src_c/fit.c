@@ -33,10 +33,12 @@ static int faster_way(const fastnn_pace *p) { return p->step_seconds[TOGETHER] <
 static void note_way(fastnn_pace *p, int way, int is_trial, double seconds, double steps) {
     static const double RARELY = 32, LEAST = 0.02, MOST = 1;
     const int first = p->step_seconds[ALONE] == 0;
-    p->step_seconds[way] = seconds / steps;
+    /* One slow step, such as the first of a call, is not the rule. */
+    p->step_seconds[way] += (is_trial ? 1 : 0.25) * (seconds / steps - p->step_seconds[way]);
+    p->trained += seconds;
     if (!is_trial || first) return;
     p->interval = way == faster_way(p) ? LEAST : fmin(fmax(2 * p->interval, LEAST), MOST);
-    p->retry = fastnn_seconds() + fmax(p->interval, RARELY * seconds);
+    p->retry = p->trained + fmax(p->interval, RARELY * seconds);
 }
 
 /* Steps from f->batch on until the time is up, and at least one: alone or together, as was faster, but at first and now and then
@@ -46,7 +48,7 @@ static void take_paced_steps(fastnn_fit *f, double until) {
     fastnn_pace *p = &f->pace;
     const double begin = fastnn_seconds();
     const int first = p->step_seconds[TOGETHER] == 0, second = !first && p->step_seconds[ALONE] == 0;
-    const int is_trial = first || second || begin >= p->retry;
+    const int is_trial = first || second || p->trained >= p->retry;
     const int way = first ? TOGETHER : second ? ALONE : faster_way(p) ^ is_trial;
     t->team = way == TOGETHER ? f->team : NULL;
     t->until = until;
