@@ -317,9 +317,12 @@ enum { FASTNN_RUNNING, FASTNN_FINISHED, FASTNN_STOPPED_EARLY, FASTNN_OUT_OF_TIME
 /* Whether the team is faster than its first thread alone, as the steps themselves are measured to be: on a busy machine it may
  * not be. The bits are the same. Zero at first; it may go on with the next fit of such steps. */
 typedef struct fastnn_pace {
-    double step_seconds[2]; /* alone, together: what a step took when it was last done so; 0: it never was */
+    double step_seconds[2]; /* alone, together: what a step takes so; 0: not known */
     double trained; /* seconds spent on steps so far */
     double retry, interval; /* at how many the slower way is tried again, and how many after the last time */
+    int64_t trial_steps; /* that are left of a trial, 0: none is going on */
+    int trial_way;
+    double trial_seconds; /* of its steps so far but the first */
 } fastnn_pace;
 
 typedef struct fastnn_fit {

@@ -28,37 +28,52 @@ enum { ALONE, TOGETHER, TRIAL_STEPS = 4 };
 
 static int faster_way(const fastnn_pace *p) { return p->step_seconds[TOGETHER] < p->step_seconds[ALONE]; }
 
-/* Note what the steps took. The slower way is tried again at once after the first two trials, in which threads start and caches
- * fill, then after many times what a trial takes, and ever later while none succeeds. */
-static void note_way(fastnn_pace *p, int way, int is_trial, double seconds, double steps) {
+/* Begin to try the way that is not known or was slower, if it is time: one step, in which threads start and caches fill, and
+ * then those that count. */
+static void begin_trial(fastnn_pace *p) {
+    const int together_known = p->step_seconds[TOGETHER] > 0, known = together_known && p->step_seconds[ALONE] > 0;
+    if (p->trial_steps > 0 || (known && p->trained < p->retry)) return;
+    p->trial_way = known ? !faster_way(p) : together_known ? ALONE : TOGETHER;
+    p->trial_steps = 1 + TRIAL_STEPS;
+    p->trial_seconds = 0;
+}
+
+/* Note what some steps of a trial took. It ends early where it takes much longer than the other way; the next one comes after
+ * many times what this one took, and ever later while none succeeds. */
+static void note_trial(fastnn_pace *p, double seconds, int64_t steps) {
     static const double RARELY = 32, LEAST = 0.02, MOST = 1;
-    const int first = p->step_seconds[ALONE] == 0;
-    /* One slow step, such as the first of a call, is not the rule. */
-    p->step_seconds[way] += (is_trial ? 1 : 0.25) * (seconds / steps - p->step_seconds[way]);
-    p->trained += seconds;
-    if (!is_trial || first) return;
-    p->interval = way == faster_way(p) ? LEAST : fmin(fmax(2 * p->interval, LEAST), MOST);
-    p->retry = p->trained + fmax(p->interval, RARELY * seconds);
+    const double other = p->step_seconds[!p->trial_way];
+    const int is_first = p->trial_steps > TRIAL_STEPS, is_long = other > 0 && seconds > TRIAL_STEPS * other;
+    if (!is_first || is_long) p->trial_seconds += seconds;
+    p->trial_steps -= steps;
+    if (p->trial_steps > 0 && !is_long) return;
+    const int64_t counted = is_first ? steps : TRIAL_STEPS - p->trial_steps;
+    p->step_seconds[p->trial_way] = p->trial_seconds / (double)counted;
+    p->trial_steps = 0;
+    p->interval = p->trial_way == faster_way(p) ? LEAST : fmin(fmax(2 * p->interval, LEAST), MOST);
+    p->retry = p->trained + fmax(p->interval, RARELY * p->trial_seconds);
 }
 
 /* Steps from f->batch on until the time is up, and at least one: alone or together, as was faster, but at first and now and then
- * a few the other way. A trial ends early where it takes much longer. */
+ * a few the other way. */
 static void take_paced_steps(fastnn_fit *f, double until) {
     fastnn_training *t = &f->training;
     fastnn_pace *p = &f->pace;
     const double begin = fastnn_seconds();
-    const int first = p->step_seconds[TOGETHER] == 0, second = !first && p->step_seconds[ALONE] == 0;
-    const int is_trial = first || second || p->trained >= p->retry;
-    const int way = first ? TOGETHER : second ? ALONE : faster_way(p) ^ is_trial;
+    begin_trial(p);
+    const int is_trial = p->trial_steps > 0, way = is_trial ? p->trial_way : faster_way(p);
+    const int64_t most = p->trial_steps > TRIAL_STEPS ? 1 : p->trial_steps;
     t->team = way == TOGETHER ? f->team : NULL;
+    if (is_trial && t->last > t->first + most) t->last = t->first + most;
     t->until = until;
-    if (is_trial) {
-        const int64_t steps = first ? 1 : TRIAL_STEPS;
-        if (t->last > t->first + steps) t->last = t->first + steps;
-        if (!first) t->until = fmin(until, begin + (double)steps * p->step_seconds[!way]);
-    }
     fastnn_train(t);
-    note_way(p, way, is_trial, fastnn_seconds() - begin, (double)(t->first - f->batch));
+    const double seconds = fastnn_seconds() - begin;
+    const int64_t steps = t->first - f->batch;
+    p->trained += seconds;
+    if (is_trial)
+        note_trial(p, seconds, steps);
+    else /* one slow step is not the rule */
+        p->step_seconds[way] += 0.25 * (seconds / (double)steps - p->step_seconds[way]);
 }
 
 static void take_steps(fastnn_fit *f, double until) {
