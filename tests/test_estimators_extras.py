@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from small_estimators import classifier, regressor, same
 
 import fastnn
 
@@ -27,18 +28,6 @@ NEEDED = 'needs scikit-learn >= 1.6; run: pip install "fastnn-cpu[sklearn]"'
 JOBS = pytest.mark.parametrize(
     "n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)]
 )  # processes take seconds to start
-
-
-def classifier(**arguments):
-    return fastnn.MLPClassifier(**{"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0} | arguments)
-
-
-def regressor(**arguments):
-    return fastnn.MLPRegressor(**{"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0} | arguments)
-
-
-def same(a, b):
-    return (a.network_.parameters == b.network_.parameters).all()
 
 
 class TestNetworks:

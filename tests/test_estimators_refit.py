@@ -6,8 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-
-import fastnn
+from small_estimators import classifier, regressor, same
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
@@ -19,18 +18,6 @@ X = RNG.normal(size=(90, 4))
 NUMBER = RNG.normal(size=90)
 CLASS = np.arange(90) % 3
 LETTER, COLOUR = np.array(["a", "b", "c"])[CLASS], np.array(["blue", "green", "red"])[CLASS]
-
-
-def classifier(**arguments):
-    return fastnn.MLPClassifier(**{"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0} | arguments)
-
-
-def regressor(**arguments):
-    return fastnn.MLPRegressor(**{"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0} | arguments)
-
-
-def same(a, b):
-    return (a.network_.parameters == b.network_.parameters).all()
 
 
 class TestWrongArguments:

@@ -4,8 +4,7 @@ import re
 
 import numpy as np
 import pytest
-
-import fastnn
+from small_estimators import classifier, regressor, same
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
@@ -17,18 +16,6 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 4))
 NUMBER = np.sin(X[:, 0]) + X[:, 1] * X[:, 2]
 LABEL = np.array(["low", "middle", "high"])[np.digitize(NUMBER, [-0.3, 0.5])]
-
-
-def classifier(**arguments):
-    return fastnn.MLPClassifier(**{"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0} | arguments)
-
-
-def regressor(**arguments):
-    return fastnn.MLPRegressor(**{"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0} | arguments)
-
-
-def same(a, b):
-    return (a.network_.parameters == b.network_.parameters).all()
 
 
 @pytest.mark.parametrize("class_weight", ["balanced", {"low": 2.0, "middle": 0.5, "high": 1.0}])
