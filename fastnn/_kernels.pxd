@@ -81,6 +81,7 @@ cdef extern from "fastnn.h" nogil:
         int bits
         void (*exp_forward)(void *out, const void *x, int64_t n) noexcept nogil
         void (*log_forward)(void *out, const void *x, int64_t n) noexcept nogil
+        void (*sqrt_forward)(void *out, const void *x, int64_t n) noexcept nogil
         void (*sigmoid_forward)(void *out, const void *x, int64_t n) noexcept nogil
         void (*sigmoid_derivative)(void *out, const void *a, int64_t n) noexcept nogil
         void (*activation_forward)(int activation, void *a, void *slope, const void *z, int64_t n) noexcept nogil

@@ -221,6 +221,11 @@ def log(x, out=None):
     return map_array(x, out, "x", active_float.log_forward, active_double.log_forward)
 
 
+def sqrt(x, out=None):
+    """Square root, rounded to nearest; see `sigmoid` for the arguments."""
+    return map_array(x, out, "x", active_float.sqrt_forward, active_double.sqrt_forward)
+
+
 def sigmoid(x, out=None):
     """Compute the logistic sigmoid 1 / (1 + exp(-x)) of each element, within 1.75 ULP, without overflow or warnings.
 

@@ -167,6 +167,7 @@ typedef struct fastnn_kernels {
     /* Elementwise over n contiguous elements; out may be the input itself. */
     void (*exp_forward)(void *out, const void *x, int64_t n);
     void (*log_forward)(void *out, const void *x, int64_t n);
+    void (*sqrt_forward)(void *out, const void *x, int64_t n);
     void (*sigmoid_forward)(void *out, const void *x, int64_t n);
     void (*sigmoid_derivative)(void *out, const void *a, int64_t n); /* a (1 - a): takes the activation */
 

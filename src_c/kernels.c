@@ -87,6 +87,7 @@ const fastnn_kernels TABLE(ISA_NAME, FASTNN_BITS) = {
     .bits = FASTNN_BITS,
     .exp_forward = exp_forward,
     .log_forward = log_forward,
+    .sqrt_forward = sqrt_forward,
     .sigmoid_forward = sigmoid_forward,
     .sigmoid_derivative = sigmoid_derivative,
     .activation_forward = activation_forward,

@@ -33,6 +33,8 @@ INLINE vec v_add_constant(vec a, vec unused, vec constant) {
 
 static void exp_forward(void *out, const void *x, int64_t n) { map_elements(out, x, n, v_exp); }
 
+static void sqrt_forward(void *out, const void *x, int64_t n) { map_elements(out, x, n, v_sqrt); }
+
 static void sigmoid_forward(void *out, const void *x, int64_t n) { map_elements(out, x, n, v_sigmoid); }
 
 static void sigmoid_derivative(void *out, const void *a, int64_t n) { map_elements(out, a, n, v_sigmoid_derivative); }

@@ -48,9 +48,19 @@ typedef struct {
     vec w, first, second;
 } parameter;
 
-/* 0 instead of a subnormal number. The moments of a unit that no longer learns shrink to such and, rounded to nearest, stay
- * there, where each operation takes some processors a hundred cycles. */
-INLINE vec v_flushed(vec a) { return v_select(v_less(v_abs(a), v_set1(SMALLEST_NORMAL)), v_zero(), a); }
+/* 0 instead of a subnormal number, given its size too. The moments of a unit that no longer learns shrink to such and, rounded
+ * to nearest, stay there, where each operation takes some processors a hundred cycles. */
+INLINE vec v_flushed(vec a, vec size) { return v_select(v_less(size, v_set1(SMALLEST_NORMAL)), v_zero(), a); }
+
+INLINE vec first_moment(const sweep *c, vec first, vec part) {
+    first = v_fma(c->beta_1, first, part);
+    return v_flushed(first, v_abs(first));
+}
+
+INLINE vec second_moment(const sweep *c, vec second, vec g) {
+    second = v_fma(c->beta_2, second, v_mul(c->rest_2, v_mul(g, g)));
+    return v_flushed(second, second);
+}
 
 INLINE parameter sgd(const sweep *c, parameter p, vec g) {
     p.w = v_fnma(c->rate, g, p.w);
@@ -58,27 +68,27 @@ INLINE parameter sgd(const sweep *c, parameter p, vec g) {
 }
 
 INLINE parameter momentum(const sweep *c, parameter p, vec g) {
-    p.first = v_flushed(v_fma(c->beta_1, p.first, v_mul(c->rest_1, g)));
+    p.first = first_moment(c, p.first, v_mul(c->rest_1, g));
     p.w = v_fnma(c->rate, p.first, p.w);
     return p;
 }
 
 INLINE parameter nesterov(const sweep *c, parameter p, vec g) {
     const vec part = v_mul(c->rest_1, g);
-    p.first = v_flushed(v_fma(c->beta_1, p.first, part));
+    p.first = first_moment(c, p.first, part);
     p.w = v_fnma(c->rate, v_fma(c->beta_1, p.first, part), p.w);
     return p;
 }
 
 INLINE parameter rmsprop(const sweep *c, parameter p, vec g) {
-    p.second = v_flushed(v_fma(c->beta_2, p.second, v_mul(c->rest_2, v_mul(g, g))));
+    p.second = second_moment(c, p.second, g);
     p.w = v_fnma(c->rate, v_div(g, v_add(v_sqrt(p.second), c->epsilon)), p.w);
     return p;
 }
 
 INLINE parameter adam(const sweep *c, parameter p, vec g) {
-    p.first = v_flushed(v_fma(c->beta_1, p.first, v_mul(c->rest_1, g)));
-    p.second = v_flushed(v_fma(c->beta_2, p.second, v_mul(c->rest_2, v_mul(g, g))));
+    p.first = first_moment(c, p.first, v_mul(c->rest_1, g));
+    p.second = second_moment(c, p.second, g);
     p.w = v_fnma(c->rate, v_div(p.first, v_fma(v_sqrt(p.second), c->root, c->epsilon)), p.w);
     return p;
 }
