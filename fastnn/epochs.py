@@ -176,7 +176,6 @@ class Stochastic:
             self.network.parameters = last
         if self.resumes:
             e._order = self.order  # the array that the engine shuffles: what a callback copies is up to date
-        self.network._engine.acquire()
         try:
             e.n_iter_ = 0
             with Progress(1 if self.monitor is None else e.max_iter, shows_bar) as progress:
@@ -184,7 +183,6 @@ class Stochastic:
         except KeyboardInterrupt:
             self.history.stopped_by = "interrupt"
         finally:
-            self.network._engine.release()
             if e.early_stopping:
                 if self.resumes:
                     e._last_parameters = self.network.parameters.copy()

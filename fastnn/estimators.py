@@ -114,14 +114,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             before = dict(self.__dict__)
             try:
                 train = self._prepare(X, y, sample_weight, incremental, validation, classes, monitor)
+                engine = self.network_._engine
+                engine.acquire()
             except BaseException:
                 self.__dict__ = before
                 raise
-            if monitor is not None:
-                monitor.begin()
-            train()
-            if monitor is not None:
-                monitor.end()
+            try:
+                if monitor is not None:
+                    monitor.begin()
+                train()
+                if monitor is not None:
+                    monitor.end()
+            finally:
+                engine.release()
         return self
 
     @contextmanager
@@ -314,8 +319,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
-        ValueError, TypeError
+        TypeError, ValueError
             If an argument is wrong, or the training diverges.
+        RuntimeError
+            If another thread, or the fit whose callback this is, uses the estimator.
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together")

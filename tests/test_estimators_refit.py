@@ -89,6 +89,38 @@ class TestTwoAtOnce:
         assert net.n_iter_ == 1
         assert net.set_params(callbacks=()).fit(X, NUMBER).n_iter_ == 5
 
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_a_prediction_during_lbfgs(self, monkeypatch, dtype):
+        refused = []
+
+        def predict():
+            with pytest.raises(RuntimeError, match="the network is in use by another thread") as error:
+                net.predict(x)
+            refused.append(error)
+
+        def predict_in_another_thread(*_):
+            other = threading.Thread(target=predict)
+            other.start()
+            other.join()
+
+        monkeypatch.setattr("fastnn.lbfgs.LBFGS._after_iteration", predict_in_another_thread)
+        x = X.astype(dtype)
+        net = regressor(solver="lbfgs", max_iter=3)
+        net.fit(x, NUMBER)
+        assert len(refused) == 3
+        assert net.predict(x).dtype == dtype
+
+    def test_while_another_thread_reads(self):
+        net = regressor(warm_start=True).fit(X, NUMBER)
+        other = threading.Thread(target=net.network_._engine.acquire)
+        other.start()
+        other.join()
+        before = dict(vars(net))
+        with pytest.raises(RuntimeError, match="the network is in use"):
+            net.fit(X, NUMBER)
+        assert vars(net).keys() == before.keys()
+        assert all(value is before[name] for name, value in vars(net).items())
+
     def test_in_a_callback(self):
         net = regressor(callbacks=lambda estimator, _: estimator.partial_fit(X, NUMBER) and None)
         with pytest.raises(RuntimeError, match="the estimator is in use"):
