@@ -181,9 +181,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _validation_examples(self, validation: tuple[Any, Any] | None) -> Examples | None:
         if validation is None:
             return None
-        X, y = self._check_arrays(*validation, reset=False)  # noqa: N806
-        self._check_known(y)
-        return Examples(X, self._encode(y))
+        try:
+            X, y = self._check_arrays(*validation, reset=False)  # noqa: N806
+            self._check_known(y)
+            return Examples(X, self._encode(y))
+        except (TypeError, ValueError) as error:  # of scikit-learn's checks, to which they are X and y
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"X_val, y_val (checked as X, y): {error}") from None
 
     def _prepare_network(self, sizes: list[int], loss: Any, dtype: np.dtype[Any], first_pass: bool) -> None:
         """Make the network, with new weights or with those there are, if it is not the one to go on with."""
@@ -325,7 +329,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             If another thread, or the fit whose callback this is, uses the estimator.
         """
         if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val must be given together")
+            missing = "X_val" if X_val is None else "y_val"
+            raise ValueError(f"X_val and y_val must be given together; got {missing}=None")
         if X_val is not None and self.solver == "lbfgs":
             raise ValueError("X_val and y_val need a stochastic solver; got solver='lbfgs'")
         return self._fit(X, y, sample_weight, validation=None if X_val is None else (X_val, y_val))
