@@ -7,12 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-from sklearn.utils.validation import validate_data
 
 from fastnn.estimators import BaseMLP
 from fastnn.scores import accuracy
@@ -149,6 +147,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
+    _y_is_numeric = False
     loss = "log_loss"  # what scikit-learn's has too, and is no parameter
 
     def __init__(
@@ -212,18 +211,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         self.max_time = max_time
         self.callbacks = callbacks
 
-    def _check_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:  # noqa: N803
-        X, y = validate_data(  # noqa: N806
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
-        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-
     def _learn_classes(self, y: Any, incremental: bool, classes: Any) -> None:
         if incremental and _check_partial_fit_first_call(self, classes):
             multilabel = type_of_target(y).startswith("multilabel")
@@ -240,6 +227,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             )
 
     def _check_known(self, y: Any) -> None:
+        if y.ndim == 1 and y.dtype.kind == self.classes_.dtype.kind != "O":  # unique_labels takes long to say the same
+            places = np.searchsorted(self.classes_, y)
+            if (self.classes_.take(places, mode="clip") == y).all():
+                return
         classes = unique_labels(y)
         if set(classes) - set(self.classes_):  # which NumPy before 1.25 cannot tell where one has words
             raise ValueError(

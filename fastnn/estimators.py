@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -71,9 +71,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         "callbacks": [callable, list, tuple],
     }
 
-    @abstractmethod
-    def _check_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:  # noqa: N803
-        """Check X and y, and how many columns and names X has, or with `reset` learn them."""
+    _y_is_numeric: ClassVar[bool]  # what scikit-learn's validation is told of y
 
     def _learn_classes(self, y: Any, incremental: bool, classes: Any) -> None:
         """Learn what classes there are, or check that they are those of the fit before."""
@@ -174,6 +172,39 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if self.solver == "lbfgs" and monitor is not None:
             return LBFGS(self, examples, monitor).run
         return Stochastic(self, examples, self._validation_examples(validation), monitor).run
+
+    def _check_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:  # noqa: N803
+        """Check X and y, and how many columns and names X has, or with `reset` learn them."""
+        if not reset and self._are_plain(X, y):
+            return X, y
+        X, y = validate_data(  # noqa: N806
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=self._y_is_numeric,
+            dtype=(np.float64, np.float32),
+            reset=reset,
+        )
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _are_plain(self, X: Any, y: Any) -> bool:  # noqa: N803
+        """Whether scikit-learn's validation, half the time of a partial_fit of one row, could only return X and y.
+
+        Beyond COPIED_AT_ONCE elements it does not matter.
+        """
+        return (
+            type(X) is type(y) is np.ndarray
+            and (X.ndim, y.ndim) == (2, 1)
+            and X.dtype in (np.float64, np.float32)
+            and y.dtype.kind in "biufU"
+            and 0 < X.size <= COPIED_AT_ONCE
+            and X.shape == (len(y), self.__dict__.get("n_features_in_"))
+            and "feature_names_in_" not in self.__dict__
+            and bool(np.isfinite(X).all())
+            and (y.dtype.kind != "f" or bool(np.isfinite(y).all()))
+        )
 
     def _weigh_classes(self, y: NDArray[Any], sample_weight: Any, incremental: bool) -> Any:
         return sample_weight

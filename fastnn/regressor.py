@@ -3,13 +3,10 @@
 import os
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
 
 from fastnn.estimators import BaseMLP
 from fastnn.losses import Huber, Quantile
@@ -142,6 +139,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson", "mae", "huber", "quantile"}), Huber, Quantile],
     }
+    _y_is_numeric = True
 
     def __init__(
         self,
@@ -203,19 +201,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         self.n_threads = n_threads
         self.max_time = max_time
         self.callbacks = callbacks
-
-    def _check_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:  # noqa: N803
-        X, y = validate_data(  # noqa: N806
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
-        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _encode(self, y: Any) -> Any:
         return y.reshape(-1, 1) if y.ndim == 1 else y
