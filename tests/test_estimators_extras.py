@@ -17,7 +17,7 @@ from sklearn import ensemble, model_selection, pipeline, preprocessing
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics import accuracy_score, r2_score
 
-from fastnn import scores
+from fastnn.estimators import scores
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 RNG = np.random.default_rng(0)

@@ -103,7 +103,7 @@ class TestTwoAtOnce:
             other.start()
             other.join()
 
-        monkeypatch.setattr("fastnn.lbfgs.LBFGS._after_iteration", predict_in_another_thread)
+        monkeypatch.setattr("fastnn.estimators.lbfgs.LBFGS._after_iteration", predict_in_another_thread)
         x = X.astype(dtype)
         net = regressor(solver="lbfgs", max_iter=3)
         net.fit(x, NUMBER)
@@ -142,7 +142,7 @@ class TestPlainArrays:
         classes = {"classes": np.unique(y)} if make is classifier else {}
         long, short = (make().partial_fit(x, y, **classes) for _ in range(2))
         long.partial_fit(np.asfortranarray(x)[:1], y[:1].tolist())
-        for function in ("fastnn.estimators.validate_data", "fastnn.classifier.unique_labels"):
+        for function in ("fastnn.estimators.base.validate_data", "fastnn.estimators.classifier.unique_labels"):
             monkeypatch.setattr(function, None)
         short.partial_fit(x[:1], y[:1])
         assert same(short, long)

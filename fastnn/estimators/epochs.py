@@ -16,13 +16,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from fastnn import _engine, checks
+from fastnn.estimators.monitoring import Monitor
+from fastnn.estimators.solvers import NOT_FINITE, Examples, solver_of
 from fastnn.history import History
 from fastnn.interrupts import HeldInterrupts
 from fastnn.mlp import MLP
-from fastnn.monitoring import Monitor
 from fastnn.progress import Progress
 from fastnn.schedules import ReduceOnPlateau
-from fastnn.solvers import NOT_FINITE, Examples, solver_of
 from fastnn.threads import threads_of_steps
 
 MOST_EPOCHS_IN_A_CALL = 1 << 16
