@@ -18,16 +18,16 @@ except ModuleNotFoundError as _error:
 from fastnn.network import NeuralNetwork
 
 if TYPE_CHECKING:
-    from fastnn.classifier import MLPClassifier as MLPClassifier
     from fastnn.config import show_config
     from fastnn.early_stopping import EarlyStopping
+    from fastnn.estimators.classifier import MLPClassifier as MLPClassifier
+    from fastnn.estimators.regressor import MLPRegressor as MLPRegressor
     from fastnn.history import History
     from fastnn.interchange.scikit_learn import from_sklearn
     from fastnn.interchange.torch import from_torch
     from fastnn.losses import Huber, Quantile
     from fastnn.mlp import MLP
     from fastnn.optimizers import SGD, Adam, AdamW, RMSProp
-    from fastnn.regressor import MLPRegressor as MLPRegressor
     from fastnn.schedules import (
         Constant,
         CosineDecay,
@@ -69,16 +69,16 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() sorts
 
 # What a program need not have at once, by the module that has it.
 _LAZY = {
-    "classifier": ("MLPClassifier",),
     "config": ("show_config",),
     "early_stopping": ("EarlyStopping",),
+    "estimators.classifier": ("MLPClassifier",),
+    "estimators.regressor": ("MLPRegressor",),
     "history": ("History",),
     "interchange.scikit_learn": ("from_sklearn",),
     "interchange.torch": ("from_torch",),
     "losses": ("Huber", "Quantile"),
     "mlp": ("MLP",),
     "optimizers": ("SGD", "RMSProp", "Adam", "AdamW"),
-    "regressor": ("MLPRegressor",),
     "schedules": (
         "Constant",
         "StepDecay",
@@ -92,7 +92,7 @@ _LAZY = {
 
 
 # Those that are imported only with an extra.
-_EXTRAS = {"classifier": "sklearn", "regressor": "sklearn"}
+_EXTRAS = {"estimators.classifier": "sklearn", "estimators.regressor": "sklearn"}
 
 
 def __getattr__(name: str) -> object:

@@ -385,20 +385,24 @@ cdef class Network:
         return 0
 
     def fit(self, Rows rows, int64_t batch_size, Optimizer optimizer, const double[::1] learning_rates, bit_generator,
-            bint shuffle, Watch watch, double deadline, interrupts, int64_t n_threads, double[::1] losses,
-            double[::1] validation_losses, double[::1] seconds, int64_t[::1] order=None):
+            bint shuffle, Watch watch, double deadline, interrupts, int64_t n_threads, int64_t[::1] order=None):
         """Train for as many epochs as there are learning rates.
 
         With `order`, a permutation of the rows, each epoch shuffles that array further, as NumPy's RandomState.shuffle
-        does; else, if `shuffle` is set and a step takes fewer rows than all, it draws a permutation of its own. Writes
-        the loss of each epoch, that of the validation rows, if there are any, and when the epoch ended on the clock of
-        `seconds()`. Returns the number of epochs done and why they ended: "finished", "early_stopping", "max_time",
+        does; else, if `shuffle` is set and a step takes fewer rows than all, it draws a permutation of its own.
+
+        Returns an array of the losses of the epochs done, one of the validation rows' losses, or None without such
+        rows, one of the seconds that each epoch took, and why they ended: "finished", "early_stopping", "max_time",
         "interrupt" once `interrupts` has one pending, or "not_finite"; in the last case the parameters are those from
-        before the epoch, whose losses are written.
+        before the epoch, which does not count as done.
         """
         cdef fastnn_fit f
         cdef fastnn_bit_generator *generator
         cdef int state = FASTNN_RUNNING
+        cdef double start = fastnn_seconds()
+        cdef double[:, ::1] results
+        table = np.empty((3, learning_rates.shape[0]))  # of each epoch the two losses, and when it ended
+        results = table
         memset(&f, 0, sizeof(f))
         self.check_unused()
         self.busy = True
@@ -412,7 +416,7 @@ cdef class Network:
                 self.previous = np.empty_like(self.parameters)
             f.previous = <void *> <uintptr_t> address(self.previous)
             f.learning_rates, f.n_epochs = &learning_rates[0], learning_rates.shape[0]
-            f.losses, f.validation_losses, f.seconds = &losses[0], NULL, &seconds[0]
+            f.losses, f.validation_losses, f.seconds = &results[0, 0], NULL, &results[2, 0]
             f.deadline = deadline
             f.order = NULL
             if order is not None:
@@ -424,7 +428,7 @@ cdef class Network:
             f.validation.data.rows = 0
             if watch.rows is not None:
                 self.describe_prediction(&f.validation, watch.rows, &f.training)
-                f.validation_losses = &validation_losses[0]
+                f.validation_losses = &results[1, 0]
             self.begin_watch(&f, watch)
             _arrays = self.describe_textbook(&f, rows, optimizer)  # keeps them alive
             try:
@@ -446,7 +450,8 @@ cdef class Network:
             fastnn_team_stop(f.team)
             self.pace, self.paced_rows, self.paced_threads = f.pace, batch_size, n_threads
             self.busy = False
-        return f.epoch, REASONS[state]
+        losses, validation_losses, ends = table[:, :f.epoch]
+        return losses, None if watch.rows is None else validation_losses, np.diff(ends, prepend=start), REASONS[state]
 
     cdef object describe_textbook(self, fastnn_fit *f, Rows rows, Optimizer optimizer):
         """Let two_layer_train do what it can do: returns the arrays that it reads and writes, or None."""
@@ -665,5 +670,5 @@ cdef object x_as_array(const void *x, int64_t n, object dtype):
 
 
 def seconds():
-    """Now, on the clock that fit writes."""
+    """Now, on the clock of deadlines."""
     return fastnn_seconds()

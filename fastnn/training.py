@@ -59,9 +59,7 @@ class Training:
     def _run_epochs(self, n_epochs: int, interrupts: HeldInterrupts) -> float:
         """Do some epochs, or fewer, and tell the history; return the seconds that they took."""
         history, rates = self.history, self.descent.learning_rates(n_epochs)
-        losses, validation_losses, ends = np.empty((3, n_epochs))
-        start = _engine.seconds()
-        done, reason = self.network.fit(
+        losses, validation_losses, seconds, reason = self.network.fit(
             self.rows,
             self.batch_size,
             self.descent.steps,
@@ -72,15 +70,9 @@ class Training:
             self.deadline,
             interrupts,
             self.n_threads,
-            losses,
-            validation_losses,
-            ends,
         )
-        validates = history.validation_loss is not None
-        self.descent.advance(validation_losses[:done] if validates else losses[:done])
-        if done:
-            seconds = np.diff(ends[:done], prepend=start)
-            history.append(losses[:done], rates[:done], seconds, validation_losses[:done] if validates else None)
+        self.descent.advance(losses if validation_losses is None else validation_losses)
+        history.append(losses, rates[: len(losses)], seconds, validation_losses)
         if reason == "not_finite":
             raise FloatingPointError(
                 f"the loss or a parameter is no longer finite in epoch {history.epochs}; the parameters are those from "
@@ -88,4 +80,4 @@ class Training:
             )
         if reason != "finished":
             history.stopped_by = reason
-        return float(ends[done - 1] - start) if done else 0.0
+        return float(seconds.sum())

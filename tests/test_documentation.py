@@ -3,6 +3,7 @@
 import contextlib
 import doctest
 import importlib
+import inspect
 import io
 import itertools
 import pkgutil
@@ -98,6 +99,24 @@ def test_every_public_name_has_a_place_in_the_reference():
     reference = "".join(path.read_text(encoding="utf-8") for path in PAGES if path.parent.name == "api")
     documented = re.findall(r"^\.\. auto(?:class|function):: (\w+)$", reference, re.MULTILINE)
     assert sorted(documented) == sorted({*fastnn.__all__, *itertools.chain(*fastnn._LAZY.values())})
+
+
+def entries(cls):
+    """Return what a class's docstring says of its parameters and attributes, by name, or by "a, b" where they share."""
+    text = cls.__doc__[cls.__doc__.index("Parameters\n") : cls.__doc__.index("    Notes\n")]
+    return dict(re.findall(r"^    ([a-z_0-9, ]+?)(?: : (.+\n(?: {8}.+\n)+))", text, re.MULTILINE))
+
+
+def test_the_estimators_say_the_same_of_what_they_share():
+    """Each docstring is whole, for whoever reads it in the source, in an editor or by help(); so it is here twice."""
+    pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+    of_both = [entries(cls) for cls in (fastnn.MLPClassifier, fastnn.MLPRegressor)]
+    shared = of_both[0].keys() & of_both[1].keys() - {"loss", "out_activation_"}
+    assert len(shared) > 30
+    assert [name for name in shared if of_both[0][name] != of_both[1][name]] == []
+    for cls, documented in zip((fastnn.MLPClassifier, fastnn.MLPRegressor), of_both, strict=True):
+        names = [name for names in documented for name in names.split(", ")]
+        assert names[: len(cls().get_params())] == list(inspect.signature(cls).parameters)
 
 
 def examples():

@@ -323,7 +323,7 @@ class TestPredict:
         wide = np.zeros((n, 10))
         wide[:, ::2] = x
         expected = net.predict(x.tolist())
-        monkeypatch.delattr("fastnn.estimators.validate_data")
+        monkeypatch.delattr("fastnn.estimators.fitted.validate_data")
         for other in (x, x.astype("f8"), wide[:, ::2], np.asfortranarray(x), x.astype(">f8"), x[::-1].copy()[::-1]):
             np.testing.assert_array_equal(net.predict(other), expected)
 

@@ -17,7 +17,7 @@ from sklearn import ensemble, model_selection, pipeline, preprocessing
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics import accuracy_score, r2_score
 
-from fastnn import scores
+from fastnn.estimators import scores
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 RNG = np.random.default_rng(0)
@@ -288,12 +288,27 @@ class TestValidation:
         few = LABEL == "low"
         assert len(net.fit(X, LABEL, X_val=X[few], y_val=LABEL[few]).validation_loss_curve_) == 5
 
+    @pytest.mark.parametrize(
+        ("x", "y", "error", "message"),
+        [
+            (X * np.nan, NUMBER, ValueError, "Input X contains NaN"),
+            (X, NUMBER * np.nan, ValueError, "Input y contains NaN"),
+            (X[:, :3], NUMBER, ValueError, "X has 3 features, but MLPRegressor is expecting 4"),
+            (X, NUMBER[:5], ValueError, "Found input variables with inconsistent numbers of samples"),
+            ([["a"] * 4] * 2, NUMBER[:2], ValueError, "could not convert string to float"),
+            ([[None] * 4, [{}] * 4], NUMBER[:2], TypeError, "float"),
+        ],
+    )
+    def test_scikit_learns_checks(self, x, y, error, message):
+        with pytest.raises(error, match=rf"^X_val, y_val \(checked as X, y\): .*{message}"):
+            regressor().fit(X, NUMBER, X_val=x, y_val=y)
+
     def test_errors(self):
-        with pytest.raises(ValueError, match="X_val and y_val must be given together"):
+        with pytest.raises(ValueError, match="X_val and y_val must be given together; got y_val=None"):
             regressor().fit(X, NUMBER, X_val=X)
         with pytest.raises(ValueError, match="X_val and y_val need a stochastic solver"):
             regressor(solver="lbfgs").fit(X, NUMBER, X_val=X, y_val=NUMBER)
-        with pytest.raises(ValueError, match=r"`y` has classes not in `self\.classes_`"):
+        with pytest.raises(ValueError, match=r"^X_val, y_val \(.*\): `y` has classes not in `self\.classes_`"):
             classifier().fit(X, LABEL, X_val=X, y_val=NUMBER > 0)
         with pytest.raises(ValueError, match=r"^y_val must have shape"):
             regressor().fit(X, NUMBER, X_val=X, y_val=X)

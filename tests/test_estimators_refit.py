@@ -89,11 +89,89 @@ class TestTwoAtOnce:
         assert net.n_iter_ == 1
         assert net.set_params(callbacks=()).fit(X, NUMBER).n_iter_ == 5
 
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_a_prediction_during_lbfgs(self, monkeypatch, dtype):
+        refused = []
+
+        def predict():
+            with pytest.raises(RuntimeError, match="the network is in use by another thread") as error:
+                net.predict(x)
+            refused.append(error)
+
+        def predict_in_another_thread(*_):
+            other = threading.Thread(target=predict)
+            other.start()
+            other.join()
+
+        monkeypatch.setattr("fastnn.estimators.lbfgs.LBFGS._after_iteration", predict_in_another_thread)
+        x = X.astype(dtype)
+        net = regressor(solver="lbfgs", max_iter=3)
+        net.fit(x, NUMBER)
+        assert len(refused) == 3
+        assert net.predict(x).dtype == dtype
+
+    def test_while_another_thread_reads(self):
+        net = regressor(warm_start=True).fit(X, NUMBER)
+        other = threading.Thread(target=net.network_._engine.acquire)
+        other.start()
+        other.join()
+        before = dict(vars(net))
+        with pytest.raises(RuntimeError, match="the network is in use"):
+            net.fit(X, NUMBER)
+        assert vars(net).keys() == before.keys()
+        assert all(value is before[name] for name, value in vars(net).items())
+
     def test_in_a_callback(self):
         net = regressor(callbacks=lambda estimator, _: estimator.partial_fit(X, NUMBER) and None)
         with pytest.raises(RuntimeError, match="the estimator is in use"):
             net.fit(X, NUMBER)
         assert not hasattr(net.set_params(callbacks=()).fit(X, NUMBER), "_fitting")
+
+
+class TestPlainArrays:
+    """A partial_fit of arrays that scikit-learn's validation could only return goes without it."""
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize(
+        ("make", "y"),
+        [(regressor, NUMBER), (regressor, CLASS), (classifier, CLASS), (classifier, COLOUR)],
+        ids=["numbers", "integers", "class numbers", "labels"],
+    )
+    def test_the_same_bits(self, monkeypatch, make, y, dtype):
+        x = X.astype(dtype)
+        classes = {"classes": np.unique(y)} if make is classifier else {}
+        long, short = (make().partial_fit(x, y, **classes) for _ in range(2))
+        long.partial_fit(np.asfortranarray(x)[:1], y[:1].tolist())
+        for function in ("fastnn.estimators.base.validate_data", "fastnn.estimators.classifier.unique_labels"):
+            monkeypatch.setattr(function, None)
+        short.partial_fit(x[:1], y[:1])
+        assert same(short, long)
+
+    @pytest.mark.parametrize(
+        ("x", "y", "message"),
+        [
+            (X[:1] * np.nan, NUMBER[:1], "Input X contains NaN"),
+            (X[:1], NUMBER[:1] * np.inf, "Input y contains infinity"),
+            (X[:1, :3], NUMBER[:1], "X has 3 features"),
+            (X[:2], NUMBER[:1], "inconsistent numbers of samples"),
+            (X[:0], NUMBER[:0], "Found array with 0 sample"),
+            (X[:1] * 1j, NUMBER[:1], "Complex data not supported"),
+            (X[0], NUMBER[:1], "Expected 2D array"),
+        ],
+    )
+    def test_errors_are_scikit_learns(self, x, y, message):
+        with pytest.raises(ValueError, match=message):
+            regressor().partial_fit(X, NUMBER).partial_fit(x, y)
+
+    @pytest.mark.parametrize("label", ["b", "blue-green", "zebra"], ids=["before", "between", "behind"])
+    def test_an_unknown_class(self, label):
+        with pytest.raises(ValueError, match=r"`y` has classes not in `self\.classes_`"):
+            classifier().partial_fit(X, COLOUR, classes=np.unique(COLOUR)).partial_fit(X[:1], np.array([label]))
+
+    def test_missing_names(self):
+        frame = pytest.importorskip("pandas").DataFrame(X, columns=list("abcd"))
+        with pytest.warns(UserWarning, match="X does not have valid feature names"):
+            regressor().partial_fit(frame, NUMBER).partial_fit(X[:1], NUMBER[:1])
 
 
 class TestDropout:

@@ -204,14 +204,13 @@ def run_engine(x, y, order=None, watch=None, epochs=1, rate=0.0, seed=0, random_
     """Some epochs of the engine itself; returns its losses, and why it ended."""
     net = fastnn.MLP([x.shape[1], 1], dtype="float64", seed=seed)
     rows = data.rows(x, y, None, ("X", "y", "w"), (x.shape[1], 1), "mse", np.dtype("float64"))
-    losses, validation, ends = np.zeros((3, epochs))
     optimizer = _engine.Optimizer("sgd", net.parameters)
     generator = (random_state or np.random.RandomState(0))._bit_generator
-    done, reason = net._engine.fit(
+    losses, _, _, reason = net._engine.fit(
         rows, 1, optimizer, np.full(epochs, rate), generator, False, watch or _engine.Watch(), math.inf,
-        HeldInterrupts(), 1, losses, validation, ends, order,
+        HeldInterrupts(), 1, order,
     )  # fmt: skip
-    return losses[:done], reason
+    return losses, reason
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 64, 65, 1000, 4097])
@@ -234,10 +233,9 @@ def test_each_step_takes_the_row_that_the_order_names():
     rows = data.rows(x, y, None, ("X", "y", "w"), (1, 1), "mse", np.dtype("float64"))
     generator = np.random.RandomState(3)._bit_generator
     for _ in range(5):
-        losses, validation, ends = np.zeros((3, 1))
         net._engine.fit(
             rows, 1, _engine.Optimizer("sgd", net.parameters), np.array([0.5]), generator, False, _engine.Watch(),
-            math.inf, HeldInterrupts(), 1, losses, validation, ends, order,
+            math.inf, HeldInterrupts(), 1, order,
         )  # fmt: skip
         assert net.parameters[0] == order[-1]
     assert sorted(order) == list(range(9))

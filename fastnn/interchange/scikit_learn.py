@@ -117,7 +117,7 @@ def to_sklearn(estimator: Any) -> Any:
     neural_network = import_extra("sklearn.neural_network", "sklearn", "to_sklearn")
     from sklearn.utils.validation import check_is_fitted
 
-    from fastnn.solvers import solver_of
+    from fastnn.estimators.solvers import solver_of
 
     check_is_fitted(estimator)
     name = "MLPClassifier" if isinstance(estimator, fastnn.MLPClassifier) else "MLPRegressor"
@@ -228,7 +228,7 @@ def _read_optimizer(theirs: Any, ours: Any) -> Any:
     """Return the state of scikit-learn's optimizer as the engine has it."""
     from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
-    from fastnn.solvers import solver_of
+    from fastnn.estimators.solvers import solver_of
 
     solver = solver_of(ours, ours.network_.parameters)
     steps: Any = solver.steps

@@ -16,17 +16,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from fastnn import _engine, checks
+from fastnn.estimators.monitoring import Monitor
+from fastnn.estimators.solvers import NOT_FINITE, Examples, solver_of
 from fastnn.history import History
 from fastnn.interrupts import HeldInterrupts
 from fastnn.mlp import MLP
-from fastnn.monitoring import Monitor
 from fastnn.progress import Progress
 from fastnn.schedules import ReduceOnPlateau
-from fastnn.solvers import NOT_FINITE, Examples, solver_of
 from fastnn.threads import threads_of_steps
+from fastnn.training import MOST_EPOCHS_IN_A_CALL, SHOWN_EVERY
 
-MOST_EPOCHS_IN_A_CALL = 1 << 16
-SHOWN_EVERY = 0.1  # seconds
 FOREVER = 2**62
 # The attributes of an estimator that only these epochs make: those of an old fit are no part of a new one.
 STOCHASTIC = (
@@ -176,7 +175,6 @@ class Stochastic:
             self.network.parameters = last
         if self.resumes:
             e._order = self.order  # the array that the engine shuffles: what a callback copies is up to date
-        self.network._engine.acquire()
         try:
             e.n_iter_ = 0
             with Progress(1 if self.monitor is None else e.max_iter, shows_bar) as progress:
@@ -184,7 +182,6 @@ class Stochastic:
         except KeyboardInterrupt:
             self.history.stopped_by = "interrupt"
         finally:
-            self.network._engine.release()
             if e.early_stopping:
                 if self.resumes:
                     e._last_parameters = self.network.parameters.copy()
@@ -240,9 +237,7 @@ class Stochastic:
         """Do some epochs and write down what came of them; return why the engine came back."""
         e = self.estimator
         rates = e._optimizer.rates(n_epochs, e.t_, self.n_rows)
-        losses, validation_losses, ends = np.empty((3, n_epochs))
-        start = _engine.seconds()
-        done, reason = self.network._engine.fit(
+        losses, validation_losses, seconds, reason = self.network._engine.fit(
             self.rows,
             self.batch_size,
             e._optimizer.steps,
@@ -253,27 +248,23 @@ class Stochastic:
             self.deadline,
             interrupts,
             self.n_threads,
-            losses,
-            validation_losses,
-            ends,
             self.order,
         )
+        done = len(losses)
         e.n_iter_ += done
         e.t_ += done * self.n_rows
-        e.loss_curve_ += losses[:done].tolist()
-        validates = self.validation_rows is not None
-        if validates:
-            e.validation_loss_curve_ += validation_losses[:done].tolist()
+        e.loss_curve_ += losses.tolist()
+        if validation_losses is not None:
+            e.validation_loss_curve_ += validation_losses.tolist()
         if done:
             e.loss_ = e.loss_curve_[-1]
-            seconds = np.diff(ends[:done], prepend=start)
-            self.history.append(losses[:done], rates[:done], seconds, validation_losses[:done] if validates else None)
+        self.history.append(losses, rates[:done], seconds, validation_losses)
         if not e.early_stopping:
             e._no_improvement_count, e.best_loss_ = self.watch.bad_epochs, self.watch.lowest_loss
         if self.prints:
-            for number, loss in enumerate(losses[:done].tolist(), e.n_iter_ - done + 1):
+            for number, loss in enumerate(losses.tolist(), e.n_iter_ - done + 1):
                 print(f"Iteration {number}, loss = {loss:.8f}")
-        e._optimizer.end_epochs(validation_losses[:done] if validates else losses[:done], e.t_)
+        e._optimizer.end_epochs(losses if validation_losses is None else validation_losses, e.t_)
         return reason
 
     def _watch_score(self) -> None:

@@ -1,6 +1,5 @@
-"""What the two estimators in scikit-learn's shape share: their parameters, their network, and the course of a fit."""
+"""What the two estimators in scikit-learn's shape share: their parameters, and the course of a fit."""
 
-import operator
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,20 +9,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils import check_random_state
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastnn.epochs import STOCHASTIC, Stochastic
-from fastnn.lbfgs import LBFGS, refuse_what_it_ignores
+from fastnn.estimators.epochs import STOCHASTIC, Stochastic
+from fastnn.estimators.fitted import FEW_ELEMENTS, Fitted
+from fastnn.estimators.lbfgs import LBFGS, refuse_what_it_ignores
+from fastnn.estimators.monitoring import CallbackSupportMixin, Monitor
+from fastnn.estimators.solvers import Examples
 from fastnn.losses import ACTIVATIONS
 from fastnn.mlp import MLP
-from fastnn.monitoring import CallbackSupportMixin, Monitor
 from fastnn.optimizers import SGD, Adam, AdamW, RMSProp
 from fastnn.schedules import ReduceOnPlateau, Schedule
-from fastnn.solvers import Examples
-from fastnn.threads import threads_of_call
 
 OPTIMIZERS = (SGD, RMSProp, Adam, AdamW)
 CLOSED_UNIT = Interval(Real, 0, 1, closed="both")
@@ -31,15 +30,10 @@ HALF_OPEN_UNIT = Interval(Real, 0, 1, closed="left")
 AT_LEAST_0 = Interval(Real, 0, None, closed="left")
 ABOVE_0 = Interval(Real, 0, None, closed="neither")
 AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
-COPIED_AT_ONCE = 1 << 16  # elements of X, beyond which scikit-learn's validation does not matter beside the arithmetic
 
 
-class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
-    """A network in scikit-learn's shape; `MLPClassifier` and `MLPRegressor` say what their parameters mean.
-
-    `network_`, a fastnn.MLP, holds all that was learned. `coefs_` and `intercepts_` are lists of views of its
-    parameters; what a user puts in the place of one of them is copied into the network before it is next used.
-    """
+class BaseMLP(CallbackSupportMixin, Fitted):  # type: ignore[misc]
+    """A network in scikit-learn's shape; `MLPClassifier` and `MLPRegressor` say what their parameters mean."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", AT_LEAST_1],
@@ -71,9 +65,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         "callbacks": [callable, list, tuple],
     }
 
-    @abstractmethod
-    def _check_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:  # noqa: N803
-        """Check X and y, and how many columns and names X has, or with `reset` learn them."""
+    _y_is_numeric: ClassVar[bool]  # what scikit-learn's validation is told of y
 
     def _learn_classes(self, y: Any, incremental: bool, classes: Any) -> None:
         """Learn what classes there are, or check that they are those of the fit before."""
@@ -114,14 +106,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             before = dict(self.__dict__)
             try:
                 train = self._prepare(X, y, sample_weight, incremental, validation, classes, monitor)
+                engine = self.network_._engine
+                engine.acquire()
             except BaseException:
                 self.__dict__ = before
                 raise
-            if monitor is not None:
-                monitor.begin()
-            train()
-            if monitor is not None:
-                monitor.end()
+            try:
+                if monitor is not None:
+                    monitor.begin()
+                train()
+                if monitor is not None:
+                    monitor.end()
+            finally:
+                engine.release()
         return self
 
     @contextmanager
@@ -170,15 +167,52 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             return LBFGS(self, examples, monitor).run
         return Stochastic(self, examples, self._validation_examples(validation), monitor).run
 
+    def _check_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:  # noqa: N803
+        """Check X and y, and how many columns and names X has, or with `reset` learn them."""
+        if not reset and self._are_plain(X, y):
+            return X, y
+        X, y = validate_data(  # noqa: N806
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=self._y_is_numeric,
+            dtype=(np.float64, np.float32),
+            reset=reset,
+        )
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _are_plain(self, X: Any, y: Any) -> bool:  # noqa: N803
+        """Whether scikit-learn's validation, half the time of a partial_fit of one row, could only return X and y.
+
+        Beyond FEW_ELEMENTS elements it does not matter.
+        """
+        return (
+            type(X) is type(y) is np.ndarray
+            and (X.ndim, y.ndim) == (2, 1)
+            and X.dtype in (np.float64, np.float32)
+            and y.dtype.kind in "biufU"
+            and 0 < X.size <= FEW_ELEMENTS
+            and X.shape == (len(y), self.__dict__.get("n_features_in_"))
+            and "feature_names_in_" not in self.__dict__
+            and bool(np.isfinite(X).all())
+            and (y.dtype.kind != "f" or bool(np.isfinite(y).all()))
+        )
+
     def _weigh_classes(self, y: NDArray[Any], sample_weight: Any, incremental: bool) -> Any:
         return sample_weight
 
     def _validation_examples(self, validation: tuple[Any, Any] | None) -> Examples | None:
         if validation is None:
             return None
-        X, y = self._check_arrays(*validation, reset=False)  # noqa: N806
-        self._check_known(y)
-        return Examples(X, self._encode(y))
+        try:
+            X, y = self._check_arrays(*validation, reset=False)  # noqa: N806
+            self._check_known(y)
+            return Examples(X, self._encode(y))
+        except (TypeError, ValueError) as error:  # of scikit-learn's checks, to which they are X and y
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"X_val, y_val (checked as X, y): {error}") from None
 
     def _prepare_network(self, sizes: list[int], loss: Any, dtype: np.dtype[Any], first_pass: bool) -> None:
         """Make the network, with new weights or with those there are, if it is not the one to go on with."""
@@ -228,70 +262,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             for array, view in zip(arrays, views, strict=True):
                 view[...] = array
 
-    @staticmethod
-    def _attributes_of(network: MLP) -> dict[str, Any]:
-        """Return the attributes that make a network one's own; `coefs_` and `intercepts_` are views of it."""
-        coefs, intercepts = list(network.weights), list(network.biases)
-        return {"network_": network, "coefs_": coefs, "intercepts_": intercepts, "_views": [*coefs, *intercepts]}
-
-    def _adopt(self, network: MLP) -> None:
-        self.__dict__.update(self._attributes_of(network))
-
-    def _synchronize(self) -> Any:
-        """Return the network, with what a user has put in the place of `coefs_` or `intercepts_` copied into it."""
-        arrays = [*self.coefs_, *self.intercepts_]
-        if any(map(operator.is_not, arrays, self._views)) or len(arrays) != len(self._views):
-            pairs: Any = ((self.coefs_, self.network_.weights), (self.intercepts_, self.network_.biases))
-            for arrays, target in pairs:
-                if len(arrays) != len(target):
-                    raise ValueError(f"coefs_ and intercepts_ must have {len(target)} arrays each; got {len(arrays)}")
-                for i, array in enumerate(arrays):
-                    target[i] = array
-            self._adopt(self.network_)
-        return self.network_
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        state.pop("_fitting", None)
-        if "network_" in state:
-            self._synchronize()
-            for name in ("coefs_", "intercepts_", "_views"):
-                state.pop(name, None)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if "network_" in self.__dict__:
-            self._adopt(self.network_)
-
-    def _outputs(self, X: Any) -> Any:  # noqa: N803
-        """Return the network's outputs (n, k).
-
-        scikit-learn's validation takes a hundred times as long as one row of a small network. An array of floats, of
-        the right width and finite, could not fail it, but for feature names that are missing.
-        """
-        fitted = self.__dict__
-        if type(X) is np.ndarray and X.ndim == 2 and "network_" in fitted and "feature_names_in_" not in fitted:
-            engine = self._synchronize()._engine
-            rows = len(X)
-            threads = 1 if rows == 1 else threads_of_call(self.n_threads, rows * engine.parameters.size)
-            outputs = engine.predict_plain(X, threads)
-            if outputs is None and X.dtype.char in "fd" and X.size <= COPIED_AT_ONCE:
-                with np.errstate(over="ignore"):  # what is too large for float32 takes the long way
-                    outputs = engine.predict_plain(np.ascontiguousarray(X, engine.dtype), threads)
-            if outputs is not None:
-                return outputs
-        check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)  # noqa: N806
-        return self._synchronize().predict(X.tocsr() if hasattr(X, "tocsr") else X, n_threads=self.n_threads)
-
-    def _jacobian(self, X: Any) -> Any:  # noqa: N803
-        """Return d output / d X, (n, k, d), or (n, d) where there is one output."""
-        check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)  # noqa: N806
-        jacobian = self._synchronize().jacobian(X.tocsr() if hasattr(X, "tocsr") else X)
-        return jacobian.reshape(len(jacobian), -1) if self.n_outputs_ == 1 else jacobian
-
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> "BaseMLP":  # noqa: N803
         """Train a new network, or with `warm_start` the one there is.
@@ -314,39 +284,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
-        ValueError, TypeError
+        TypeError, ValueError
             If an argument is wrong, or the training diverges.
+        RuntimeError
+            If another thread, or the fit whose callback this is, uses the estimator.
         """
         if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val must be given together")
+            missing = "X_val" if X_val is None else "y_val"
+            raise ValueError(f"X_val and y_val must be given together; got {missing}=None")
         if X_val is not None and self.solver == "lbfgs":
             raise ValueError("X_val and y_val need a stochastic solver; got solver='lbfgs'")
         return self._fit(X, y, sample_weight, validation=None if X_val is None else (X_val, y_val))
-
-    def to_sklearn(self) -> Any:
-        """Make a fitted estimator of scikit-learn of this one.
-
-        It has the same parameters, weights and attributes, copied, predicts the same within rounding, and goes on from
-        the state of the optimizer, the learning rate and the random stream, as with `from_sklearn` the other way round.
-        After a `set_params` that asks for another optimizer it begins with a new one, as this one's next fit would.
-        `n_threads` and `validation_loss_curve_` have no place there and are left off.
-
-        Returns
-        -------
-        sklearn.neural_network.MLPClassifier or MLPRegressor
-
-        Raises
-        ------
-        ValueError
-            If a parameter has a value that scikit-learn lacks: an activation, solver or loss of fastnn's own, dropout,
-            class_weight, max_time or callbacks. If `set_params` has changed activation or loss since the fit, or a
-            subclass has added parameters.
-        sklearn.exceptions.NotFittedError
-            If the estimator is not fitted.
-        """
-        from fastnn.interchange.scikit_learn import to_sklearn
-
-        return to_sklearn(self)
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":

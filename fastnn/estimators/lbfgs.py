@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from fastnn import checks
+from fastnn.estimators.monitoring import Monitor
+from fastnn.estimators.solvers import NOT_FINITE, Examples
 from fastnn.mlp import MLP
-from fastnn.monitoring import Monitor
-from fastnn.solvers import NOT_FINITE, Examples
 from fastnn.threads import threads_of_call
 
 

@@ -1,35 +1,32 @@
-"""MLPRegressor: a network that predicts numbers, in scikit-learn's shape."""
+"""MLPClassifier: a network that classifies, in scikit-learn's shape."""
 
 import os
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import RegressorMixin, _fit_context
-from sklearn.utils import column_or_1d
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from fastnn.estimators import BaseMLP
-from fastnn.losses import Huber, Quantile
-from fastnn.scores import r2
-from fastnn.solvers import Examples
+from fastnn.estimators.base import BaseMLP
+from fastnn.estimators.scores import accuracy
+from fastnn.estimators.solvers import Examples
 
 
-class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
-    """A network that predicts numbers, in the shape of `sklearn.neural_network.MLPRegressor`.
+class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
+    """A network that classifies, in the shape of `sklearn.neural_network.MLPClassifier`.
 
     Constructor, defaults, attributes, methods and warnings are scikit-learn's (1.6 to 1.9), and so is what they mean:
-    with the same random_state a fit takes the same steps up to rounding. The parameters after max_fun and the further
-    losses are fastnn's own.
+    with the same random_state a fit takes the same steps up to rounding. The parameters after max_fun are fastnn's own.
+    Two classes, or any number of labels at once (a y of zeros and ones, shape (n_samples, n_labels)), are trained on
+    the binary cross-entropy of logistic outputs, more classes on the cross-entropy of a softmax.
 
     Parameters
     ----------
-    loss : str, Huber or Quantile, default "squared_error"
-        "squared_error", half of it; "poisson", half the Poisson deviance, for y of at least 0 and outputs
-        ``exp(z)``; "mae", "huber" and "quantile" as in `MLP`, also as fastnn.Huber(delta) or fastnn.Quantile(q). With
-        several outputs the loss is the mean over them, poisson's the sum, and the gradient always that of the sum.
     hidden_layer_sizes : array-like of int, default (100,)
         Numbers of units of the hidden layers.
     activation : str or sequence of str, default "relu"
@@ -86,6 +83,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         Epochs without progress that are borne.
     max_fun : int, default 15000
         For "lbfgs": the most evaluations of the loss.
+    class_weight : dict, list of dicts, "balanced" or None, default None
+        How much the rows of each class count, as in scikit-learn; multiplied with sample_weight. It counts in the
+        losses, not in `validation_scores_` or `score`. Of a dict, classes that are left out weigh 1.
     dropout : float, default 0.0
         Probability with which an output of a hidden layer is dropped in training; see `MLP`.
     n_threads : int, optional
@@ -98,6 +98,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     Attributes
     ----------
+    classes_ : ndarray
+        The labels, in the order of predict_proba's columns.
     network_ : MLP
         What was trained, in float32 if X was float32 at the first fit, else float64.
     coefs_, intercepts_ : list of ndarray
@@ -120,32 +122,36 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         Epochs or iterations of the last fit, layers with that of the inputs, and outputs.
     n_features_in_, feature_names_in_
         As in all of scikit-learn's estimators.
+    loss : str
+        "log_loss"; no parameter.
     out_activation_ : str
-        "exp" for poisson, else "identity".
+        "softmax" for more than two classes, else "logistic".
 
     Notes
     -----
-    A float64 X is rounded to float32 for a network that was fitted in float32. A fit whose loss is no longer finite
-    ends there with scikit-learn's ValueError, or with early_stopping with a ConvergenceWarning and the best weights.
+    A float64 X is rounded to float32 for a network that was fitted in float32. Probabilities are not clipped in the
+    loss, as scikit-learn's are at the machine epsilon. A fit whose loss is no longer finite ends there with
+    scikit-learn's ValueError, or with early_stopping with a ConvergenceWarning and the best weights.
 
     Examples
     --------
     >>> import fastnn
-    >>> from sklearn.datasets import make_regression
-    >>> x, y = make_regression(n_samples=200, n_features=10, random_state=0)
-    >>> regressor = fastnn.MLPRegressor(solver="lbfgs", max_iter=1000, random_state=0).fit(x, y)
-    >>> regressor.score(x, y) > 0.99
+    >>> from sklearn.datasets import load_digits
+    >>> x, y = load_digits(return_X_y=True)
+    >>> classifier = fastnn.MLPClassifier(random_state=0).fit(x[:1500], y[:1500])
+    >>> classifier.score(x[1500:], y[1500:]) > 0.9
     True
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson", "mae", "huber", "quantile"}), Huber, Quantile],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
+    _y_is_numeric = False
+    loss = "log_loss"  # what scikit-learn's has too, and is no parameter
 
     def __init__(
         self,
-        loss: Any = "squared_error",
         hidden_layer_sizes: Any = (100,),
         activation: Any = "relu",
         *,
@@ -170,12 +176,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         epsilon: Any = 1e-8,
         n_iter_no_change: Any = 10,
         max_fun: Any = 15000,
+        class_weight: Any = None,
         dropout: Any = 0.0,
         n_threads: Any = None,
         max_time: Any = None,
         callbacks: Any = (),
     ) -> None:
-        self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.solver = solver
@@ -199,36 +205,84 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.class_weight = class_weight
         self.dropout = dropout
         self.n_threads = n_threads
         self.max_time = max_time
         self.callbacks = callbacks
 
-    def _check_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:  # noqa: N803
-        X, y = validate_data(  # noqa: N806
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
-        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+    def _learn_classes(self, y: Any, incremental: bool, classes: Any) -> None:
+        if incremental and _check_partial_fit_first_call(self, classes):
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        elif not self.warm_start:
+            self._check_known(y)
+        elif set(present := unique_labels(y)) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                f"Previously got {self.classes_}, `y` has {present}"
+            )
+
+    def _check_known(self, y: Any) -> None:
+        if y.ndim == 1 and y.dtype.kind == self.classes_.dtype.kind != "O":  # unique_labels takes long to say the same
+            places = np.searchsorted(self.classes_, y)
+            if (self.classes_.take(places, mode="clip") == y).all():
+                return
+        classes = unique_labels(y)
+        if set(classes) - set(self.classes_):  # which NumPy before 1.25 cannot tell where one has words
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
 
     def _encode(self, y: Any) -> Any:
-        return y.reshape(-1, 1) if y.ndim == 1 else y
+        """Return the numbers of the classes (n,), or zeros and ones, (n, 1) for two classes, (n, k) for many labels."""
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return np.asarray(self._label_binarizer.transform(y)).astype(np.uint8)
+        if y.ndim == 2:
+            raise ValueError("The object was not fitted with multilabel input.")
+        numbers = np.searchsorted(self.classes_, y)
+        if self._label_binarizer.y_type_ == "multiclass":
+            return numbers
+        return numbers.astype(np.uint8).reshape(-1, 1)
 
-    def _output(self, y: NDArray[Any]) -> tuple[int, str, Any]:
-        loss = "mse" if self.loss == "squared_error" else self.loss
-        return y.shape[1], "exp" if loss == "poisson" else "identity", loss
+    def _output(self, y: NDArray[Any]) -> tuple[int, str, str]:
+        if self._label_binarizer.y_type_ == "multiclass":
+            return len(self.classes_), "softmax", "cross_entropy"
+        return y.shape[1], "logistic", "binary_cross_entropy"
+
+    def _weigh_classes(self, y: NDArray[Any], sample_weight: Any, incremental: bool) -> Any:
+        if self.class_weight is None:
+            return sample_weight
+        columns = self.class_weight if isinstance(self.class_weight, list) else [self.class_weight]
+        if incremental and not all(isinstance(each, dict) for each in columns):
+            raise ValueError(
+                "class_weight must be a dict or None for partial_fit, which does not see all rows; got "
+                f"{self.class_weight!r}"
+            )
+        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
+        labels = y if multilabel else self.classes_[y.ravel()]
+        if incremental:  # rows of every class, for scikit-learn refuses a dict that names one that is not there
+            every = np.repeat([[0], [1]], y.shape[1], axis=1) if multilabel else self.classes_
+            labels = np.concatenate([labels, every])
+        weights = compute_sample_weight(self.class_weight, labels)
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise ValueError(f"class_weight must have finite weights of at least 0; got {self.class_weight!r}")
+        weights = weights[: len(y)] if sample_weight is None else weights[: len(y)] * sample_weight
+        if not weights.any():
+            raise ValueError(
+                "class_weight must not, with sample_weight, give all rows the weight 0; got "
+                f"class_weight={self.class_weight!r}"
+            )
+        return weights
 
     def _score_outputs(self, outputs: NDArray[Any], examples: Examples) -> float:
-        return r2(outputs, examples.y, examples.score_weights)
+        return accuracy(outputs, examples.y, examples.score_weights)
 
     def predict(self, X: Any) -> Any:  # noqa: N803
-        """Return the network's outputs.
+        """Return the most probable class of each row.
 
         Parameters
         ----------
@@ -236,14 +290,55 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
         Returns
         -------
-        ndarray, shape (n_samples,) or (n_samples, n_outputs)
-            In the network's dtype.
+        ndarray, shape (n_samples,) or (n_samples, n_labels)
+            Labels, or for many labels at once zeros and ones.
+        """
+        return self._labels(self._outputs(X))
+
+    def _labels(self, outputs: NDArray[Any]) -> Any:
+        binarizer = self._label_binarizer
+        if binarizer.y_type_ == "multiclass":
+            return self.classes_[outputs.argmax(axis=1)]
+        if binarizer.y_type_ == "binary" and len(self.classes_) == 2:
+            return self.classes_[(outputs[:, 0] > 0.5).astype(np.intp)]
+        return binarizer.inverse_transform(outputs[:, 0] if self.n_outputs_ == 1 else outputs)
+
+    def predict_proba(self, X: Any) -> Any:  # noqa: N803
+        """Return the probability of each class, or for many labels at once of each label.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_classes)
+            In the network's dtype, its columns in the order of `classes_`.
         """
         outputs = self._outputs(X)
-        return outputs.reshape(-1) if outputs.shape[1] == 1 else outputs
+        if self.n_outputs_ != 1:
+            return outputs
+        probabilities = np.empty((len(outputs), 2), outputs.dtype)
+        np.subtract(1, outputs, out=probabilities[:, :1])
+        probabilities[:, 1:] = outputs
+        return probabilities
+
+    def predict_log_proba(self, X: Any) -> Any:  # noqa: N803
+        """Return the logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_classes)
+        """
+        probabilities = self.predict_proba(X)
+        return np.log(probabilities, out=probabilities)
 
     def input_gradient(self, X: Any) -> Any:  # noqa: N803
-        """Return the derivative of each prediction with respect to each input.
+        """Return the derivative of each probability with respect to each input.
 
         Parameters
         ----------
@@ -251,34 +346,38 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
         Returns
         -------
-        ndarray, shape (n_samples, n_features) or (n_samples, n_outputs, n_features)
+        ndarray, shape (n_samples, n_features) or (n_samples, n_classes, n_features)
+            For two classes that of the probability of the second.
         """
         return self._jacobian(X)
 
     @available_if(lambda estimator: estimator._check_solver())  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":  # noqa: N803
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> "MLPClassifier":  # noqa: N803
         """Train for one epoch, and keep the optimizer's state for the next.
 
         Parameters
         ----------
         X : array-like or sparse matrix, shape (n_samples, n_features)
-        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+        y : array-like, shape (n_samples,) or (n_samples, n_labels)
         sample_weight : array-like, shape (n_samples,), optional
             How much each row counts, at least 0.
+        classes : array-like, shape (n_classes,), optional
+            All labels that will ever come; needed in the first call.
 
         Returns
         -------
         self
         """
-        self._fit(X, y, sample_weight, incremental=True)
+        self._fit(X, y, sample_weight, incremental=True, classes=classes)
         return self
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
-        """Write the regressor as an ONNX model, which ONNX Runtime and others run without Python or fastnn.
+        """Write the classifier as an ONNX model, which ONNX Runtime and others run without Python or fastnn.
 
-        Input and output are named as by skl2onnx: "X", shape (n, n_features), and "variable", shape (n, n_outputs), in
-        the network's dtype. The rest is as in `MLP.to_onnx`.
+        Input and outputs are named as by skl2onnx with the option ``zipmap=False``: "X", shape (n, n_features), in the
+        network's dtype; "label", what `predict` returns, int64 or strings; and "probabilities", what `predict_proba`
+        returns. The rest is as in `MLP.to_onnx`.
 
         Parameters
         ----------
@@ -288,10 +387,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            If the regressor is not fitted.
+            If the classifier is not fitted.
+        ValueError
+            If the labels are neither strings nor integers of 64 bits.
         ImportError
             Without the package onnx.
         """
-        from fastnn.interchange.onnx import write_regressor
+        from fastnn.interchange.onnx import write_classifier
 
-        write_regressor(self, path)
+        write_classifier(self, path)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
