@@ -176,6 +176,9 @@ static fastnn_batch batch_at(const fastnn_training *t, int64_t number) {
     return batch;
 }
 
+/* Steps of an epoch from one flush of subnormal moments to the next: few are slow before it, and the others need not look. */
+enum { FLUSH_INTERVAL = 16 };
+
 static void train(void *context, fastnn_team *team, int64_t thread) {
     step_state *s = context;
     fastnn_training *t = s->training;
@@ -196,6 +199,7 @@ static void train(void *context, fastnn_team *team, int64_t thread) {
         if (whole_gradient) fastnn_team_wait(team);
         update.beta_1_power *= update.beta_1;
         update.beta_2_power *= update.beta_2;
+        update.flushes = i % FLUSH_INTERVAL == 0;
         update.gradient_scale = t->clip_norm != 0 ? s->gradient_scale : 1;
         t->kernels->network_update(t->network, &update, thread, size);
         if (thread == 0) {

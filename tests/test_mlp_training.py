@@ -679,3 +679,21 @@ class TestDivergence:
         with pytest.raises(FloatingPointError, match="epoch 0"):
             net.fit(np.ones((4, 2)), np.ones(4))
         np.testing.assert_array_equal(net.parameters, before)
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+@pytest.mark.parametrize(
+    "optimizer",
+    [fastnn.SGD(momentum=0.9), fastnn.RMSProp(alpha=0.9), fastnn.Adam(beta_2=0.9)],
+    ids=lambda o: type(o).__name__,
+)
+def test_moments_of_what_no_longer_learns_end_as_zero(isa, dtype, optimizer, rows):
+    """Rounded to nearest they would stay at the smallest subnormal numbers, with which some processors are slow."""
+    net = fastnn.MLP([1, 1], bias=False, dtype=dtype.name, seed=0)
+    data = {"batch_size": 1, "optimizer": optimizer}
+    net.fit(np.ones((rows, 1)), np.ones(rows), **data)
+    moments = net._descent.to_state()[1]
+    assert all(moment.all() for moment in moments.values())
+    net.fit(np.zeros((rows, 1)), np.ones(rows), epochs=10_000 // rows, **data)
+    for name, moment in net._descent.to_state()[1].items():
+        np.testing.assert_array_equal(moment, 0, err_msg=name)

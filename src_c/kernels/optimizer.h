@@ -52,65 +52,67 @@ typedef struct {
  * to nearest, stay there, where each operation takes some processors a hundred cycles. */
 INLINE vec v_flushed(vec a, vec size) { return v_select(v_less(size, v_set1(SMALLEST_NORMAL)), v_zero(), a); }
 
-INLINE vec first_moment(const sweep *c, vec first, vec part) {
+INLINE vec first_moment(const sweep *c, vec first, vec part, const int flushes) {
     first = v_fma(c->beta_1, first, part);
-    return v_flushed(first, v_abs(first));
+    return flushes ? v_flushed(first, v_abs(first)) : first;
 }
 
-INLINE vec second_moment(const sweep *c, vec second, vec g) {
+INLINE vec second_moment(const sweep *c, vec second, vec g, const int flushes) {
     second = v_fma(c->beta_2, second, v_mul(c->rest_2, v_mul(g, g)));
-    return v_flushed(second, second);
+    return flushes ? v_flushed(second, second) : second;
 }
 
-INLINE parameter sgd(const sweep *c, parameter p, vec g) {
+INLINE parameter sgd(const sweep *c, parameter p, vec g, const int flushes) {
+    (void)flushes;
     p.w = v_fnma(c->rate, g, p.w);
     return p;
 }
 
-INLINE parameter momentum(const sweep *c, parameter p, vec g) {
-    p.first = first_moment(c, p.first, v_mul(c->rest_1, g));
+INLINE parameter momentum(const sweep *c, parameter p, vec g, const int flushes) {
+    p.first = first_moment(c, p.first, v_mul(c->rest_1, g), flushes);
     p.w = v_fnma(c->rate, p.first, p.w);
     return p;
 }
 
-INLINE parameter nesterov(const sweep *c, parameter p, vec g) {
+INLINE parameter nesterov(const sweep *c, parameter p, vec g, const int flushes) {
     const vec part = v_mul(c->rest_1, g);
-    p.first = first_moment(c, p.first, part);
+    p.first = first_moment(c, p.first, part, flushes);
     p.w = v_fnma(c->rate, v_fma(c->beta_1, p.first, part), p.w);
     return p;
 }
 
-INLINE parameter rmsprop(const sweep *c, parameter p, vec g) {
-    p.second = second_moment(c, p.second, g);
+INLINE parameter rmsprop(const sweep *c, parameter p, vec g, const int flushes) {
+    p.second = second_moment(c, p.second, g, flushes);
     p.w = v_fnma(c->rate, v_div(g, v_add(v_sqrt(p.second), c->epsilon)), p.w);
     return p;
 }
 
-INLINE parameter adam(const sweep *c, parameter p, vec g) {
-    p.first = first_moment(c, p.first, v_mul(c->rest_1, g));
-    p.second = second_moment(c, p.second, g);
+INLINE parameter adam(const sweep *c, parameter p, vec g, const int flushes) {
+    p.first = first_moment(c, p.first, v_mul(c->rest_1, g), flushes);
+    p.second = second_moment(c, p.second, g, flushes);
     p.w = v_fnma(c->rate, v_div(p.first, v_fma(v_sqrt(p.second), c->root, c->epsilon)), p.w);
     return p;
 }
 
-INLINE parameter adamw(const sweep *c, parameter p, vec g) {
+INLINE parameter adamw(const sweep *c, parameter p, vec g, const int flushes) {
     p.w = v_fnma(c->decay, p.w, p.w);
-    return adam(c, p, g);
+    return adam(c, p, g, flushes);
 }
 
-/* Parameters from `from` to `to`; a NULL state is neither read nor written. */
+/* Parameters from `from` to `to`; a NULL state is neither read nor written. A plain step neither scales the gradient nor flushes. */
 INLINE void sweep_range(const fastnn_update *u, int64_t from, int64_t to, const int has_first, const int has_second,
-                        parameter (*step)(const sweep *, parameter, vec)) {
+                        const int plain, parameter (*step)(const sweep *, parameter, vec, const int)) {
     const sweep c = sweep_of(u);
     real *const w = u->parameters, *const first = u->first, *const second = u->second;
     const real *const gradient = u->gradient;
     parameter p = {v_zero(), v_zero(), v_zero()};
     int64_t i = from;
     for (; i + VLEN <= to; i += VLEN) {
+        const vec g = v_load(gradient + i);
         p.w = v_load(w + i);
         if (has_first) p.first = v_load(first + i);
         if (has_second) p.second = v_load(second + i);
-        p = step(&c, p, v_mul(c.scale, v_load(gradient + i)));
+        p = step(&c, p, plain ? g : v_mul(c.scale, g), !plain);
         v_store(w + i, p.w);
         if (has_first) v_store(first + i, p.first);
         if (has_second) v_store(second + i, p.second);
@@ -120,34 +122,41 @@ INLINE void sweep_range(const fastnn_update *u, int64_t from, int64_t to, const 
         p.w = v_load_part(w + i, rest);
         if (has_first) p.first = v_load_part(first + i, rest);
         if (has_second) p.second = v_load_part(second + i, rest);
-        p = step(&c, p, v_mul(c.scale, v_load_part(gradient + i, rest)));
+        p = step(&c, p, v_mul(c.scale, v_load_part(gradient + i, rest)), !plain);
         v_store_part(w + i, rest, p.w);
         if (has_first) v_store_part(first + i, rest, p.first);
         if (has_second) v_store_part(second + i, rest, p.second);
     }
 }
 
-static void update_parameters(const fastnn_update *u, int64_t from, int64_t to) {
+INLINE void sweep_parameters(const fastnn_update *u, int64_t from, int64_t to, const int plain) {
     switch (u->optimizer) {
     case FASTNN_SGD:
-        sweep_range(u, from, to, 0, 0, sgd);
+        sweep_range(u, from, to, 0, 0, plain, sgd);
         break;
     case FASTNN_MOMENTUM:
-        sweep_range(u, from, to, 1, 0, momentum);
+        sweep_range(u, from, to, 1, 0, plain, momentum);
         break;
     case FASTNN_NESTEROV:
-        sweep_range(u, from, to, 1, 0, nesterov);
+        sweep_range(u, from, to, 1, 0, plain, nesterov);
         break;
     case FASTNN_RMSPROP:
-        sweep_range(u, from, to, 0, 1, rmsprop);
+        sweep_range(u, from, to, 0, 1, plain, rmsprop);
         break;
     case FASTNN_ADAM:
         if (u->weight_decay == 0)
-            sweep_range(u, from, to, 1, 1, adam);
+            sweep_range(u, from, to, 1, 1, plain, adam);
         else
-            sweep_range(u, from, to, 1, 1, adamw);
+            sweep_range(u, from, to, 1, 1, plain, adamw);
         break;
     }
+}
+
+static void update_parameters(const fastnn_update *u, int64_t from, int64_t to) {
+    if (u->gradient_scale == 1 && !u->flushes)
+        sweep_parameters(u, from, to, 1);
+    else
+        sweep_parameters(u, from, to, 0);
 }
 
 #endif
