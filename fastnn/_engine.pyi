@@ -9,7 +9,7 @@ from fastnn.interrupts import HeldInterrupts
 
 ACTIVATIONS: tuple[str, ...]
 LOSSES: tuple[str, ...]
-ELEMENT_TYPES: tuple[str, ...]
+ELEMENT_TYPES: dict[np.dtype[Any], int]
 CONVENTIONS: dict[str, int]
 OPTIMIZERS: dict[str, int]
 REASONS: dict[int, str]

@@ -60,7 +60,8 @@ from fastnn._kernels cimport (
 LOSSES = ("sse", "mse", "mae", "huber", "quantile", "poisson", "binary_cross_entropy", "cross_entropy",
           "poisson_deviance")
 CONVENTIONS = {"fastnn": FASTNN_CONVENTION_OWN, "scikit-learn": FASTNN_CONVENTION_SCIKIT_LEARN}
-ELEMENT_TYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+ELEMENT_TYPES = {np.dtype(name): number for number, name in enumerate((
+    "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"))}
 OPTIMIZERS = {"sgd": FASTNN_SGD, "momentum": FASTNN_MOMENTUM, "nesterov": FASTNN_NESTEROV, "rmsprop": FASTNN_RMSPROP,
               "adam": FASTNN_ADAM}
 
@@ -115,7 +116,9 @@ cdef extern from *:
 
 cdef int64_t address(object array) except? -1:
     """Of the first element; of any address where there is none."""
-    return array.__array_interface__["data"][0]
+    if not isinstance(array, ndarray):
+        raise TypeError(f"array must be a numpy.ndarray; got {type(array).__name__}")
+    return <int64_t> <uintptr_t> (<array_fields *> <void *> array).data
 
 
 cdef object aligned_zeros(object n, object dtype):
@@ -131,7 +134,7 @@ cdef fastnn_table_view view_of(object array) except *:
     view.data = <const void *> <uintptr_t> address(array)
     view.row_stride, view.column_stride = array.strides
     view.columns = array.shape[1]
-    view.type = ELEMENT_TYPES.index(array.dtype.name)
+    view.type = ELEMENT_TYPES[array.dtype]
     view.indices = view.row_starts = NULL
     return view
 
@@ -142,7 +145,7 @@ cdef fastnn_table_view sparse_view_of(object table) except *:
     view.data = <const void *> <uintptr_t> address(table.elements)
     view.row_stride = view.column_stride = 0
     view.columns = table.shape[1]
-    view.type = ELEMENT_TYPES.index(table.elements.dtype.name)
+    view.type = ELEMENT_TYPES[table.elements.dtype]
     view.indices = <const void *> <uintptr_t> address(table.indices)
     view.row_starts = <const void *> <uintptr_t> address(table.row_starts)
     view.index_type = FASTNN_INT32 if table.indices.dtype.itemsize == 4 else FASTNN_INT64
@@ -399,6 +402,7 @@ cdef class Network:
         cdef fastnn_fit f
         cdef fastnn_bit_generator *generator
         cdef int state = FASTNN_RUNNING
+        cdef int64_t epoch
         cdef double start = fastnn_seconds()
         cdef double[:, ::1] results
         table = np.empty((3, learning_rates.shape[0]))  # of each epoch the two losses, and when it ended
@@ -450,8 +454,10 @@ cdef class Network:
             fastnn_team_stop(f.team)
             self.pace, self.paced_rows, self.paced_threads = f.pace, batch_size, n_threads
             self.busy = False
-        losses, validation_losses, ends = table[:, :f.epoch]
-        return losses, None if watch.rows is None else validation_losses, np.diff(ends, prepend=start), REASONS[state]
+        for epoch in range(f.epoch):
+            results[2, epoch], start = results[2, epoch] - start, results[2, epoch]
+        losses, validation_losses, seconds = table[:, :f.epoch]
+        return losses, None if watch.rows is None else validation_losses, seconds, REASONS[state]
 
     cdef object describe_textbook(self, fastnn_fit *f, Rows rows, Optimizer optimizer):
         """Let two_layer_train do what it can do: returns the arrays that it reads and writes, or None."""

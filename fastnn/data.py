@@ -97,6 +97,8 @@ def sparse_table(value: Any, name: str, dtype: np.dtype[Any]) -> SparseTable:
 
 def numeric(value: ArrayLike, name: str) -> NDArray[Any]:
     """Return an array of one of the engine's element types; only other types and byte orders are copied."""
+    if type(value) is np.ndarray and value.dtype in ELEMENT_TYPES:
+        return value
     array = value if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray) else None
     if array is None or array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         array = np.asarray(value) if hasattr(value, "__array__") and not isinstance(value, np.ma.MaskedArray) else None
@@ -105,9 +107,8 @@ def numeric(value: ArrayLike, name: str) -> NDArray[Any]:
     array = np.asarray(array)  # a matrix or memory map as a plain array: a view
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
-    if array.dtype.name not in ELEMENT_TYPES:
-        array = as_floating(array, name)
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array if array.dtype in ELEMENT_TYPES else as_floating(array, name)
 
 
 def check_finite(array: NDArray[Any], name: str, dtype: np.dtype[Any]) -> None:

@@ -30,6 +30,8 @@ class Descent:
             assert self.plateau is not None
             return np.full(n_epochs, self.plateau.learning_rate)
         rates = learning_rates(rate, self.epochs, n_epochs)
+        if isinstance(rate, float):  # which was checked when the optimizer was made
+            return rates
         wrong = rates[~(np.isfinite(rates) & (rates >= 0))]
         if len(wrong):
             raise ValueError(f"learning_rate must be finite and at least 0 in every epoch; {rate!r} gave {wrong[0]}")

@@ -124,10 +124,10 @@ class History:
             self._table = table
 
     def _look_for_the_best(self, losses: NDArray[np.float64]) -> None:
-        """Update best_epoch by the losses of the epochs from self.epochs on."""
-        better = (losses < self._best) & (losses > -math.inf)
-        if better.any():
-            first = int(np.where(better, losses, math.inf).argmin())
+        """Update best_epoch by the losses of the epochs from self.epochs on; not a number and -inf are none."""
+        candidates = np.where(losses > -math.inf, losses, math.inf)
+        if candidates.min(initial=math.inf) < self._best:
+            first = int(candidates.argmin())
             self._best = float(losses[first])
             self.best_epoch = self.epochs + first
 
