@@ -19,7 +19,10 @@ from sklearn.metrics import accuracy_score, r2_score
 
 from fastnn.estimators import scores
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.isa_independent,
+]
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 4))
 NUMBER = np.sin(X[:, 0]) + X[:, 1] * X[:, 2]

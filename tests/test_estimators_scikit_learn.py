@@ -10,6 +10,8 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 checks = pytest.importorskip("sklearn.utils.estimator_checks")
 theirs = pytest.importorskip("sklearn.neural_network.tests.test_mlp")
 
+pytestmark = pytest.mark.isa_independent
+
 NOT_OURS = {
     "test_gradient": "calls a private method of scikit-learn's class; tests/test_mlp_gradient.py differentiates ours",
 }

@@ -12,6 +12,8 @@ import pytest
 import fastnn
 from fastnn.interrupts import HeldInterrupts
 
+pytestmark = pytest.mark.isa_independent
+
 X, Y = np.ones((4, 2)), np.ones(4)
 
 # Trains until interrupted, then looks for the number of iterations that leads to the very bits it was left with.

@@ -251,6 +251,7 @@ print(history.epochs, history.loss[0] > 0, history.validation_loss[0] == net.los
 """
 
 
+@pytest.mark.isa_independent
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit on a process's data is Linux's")
 @pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer needs memory of its own")
 @pytest.mark.parametrize(

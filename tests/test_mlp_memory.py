@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.isa_independent
+
 # Counts calls and bytes in front of glibc's allocator.
 COUNTER = """
 #include <malloc.h>

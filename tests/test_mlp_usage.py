@@ -517,6 +517,7 @@ print(most - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+@pytest.mark.isa_independent
 class TestLimits:
     """How many threads a fit uses beside the caller's."""
 
@@ -622,6 +623,7 @@ print(history.epochs, steps)
 """
 
 
+@pytest.mark.isa_independent
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send Ctrl-C to another")
 @pytest.mark.parametrize(
     "case",
