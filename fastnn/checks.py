@@ -45,8 +45,10 @@ def integer(value: Any, name: str, *, minimum: int) -> int:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer; got {value!r}") from None
-    if not minimum <= number < 2**63:
-        raise ValueError(f"{name} must be at least {minimum} and fit in 64 bits; got {number}")
+    if number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}; got {number}")
+    if number >= 2**63:
+        raise ValueError(f"{name} must fit in 64 bits; got {number}")
     return number
 
 

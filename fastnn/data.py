@@ -69,7 +69,7 @@ def table(value: ArrayLike, name: str, dtype: np.dtype[Any], *, column: bool = F
     if column and array.ndim == 1:
         array = array[:, np.newaxis]
     if array.ndim != 2:
-        hint = f"; use {name}.reshape(1, -1) for a single row" if array.ndim == 1 else ""
+        hint = f"; use {name}.reshape(-1, 1) for a single column, (1, -1) for a single row" if array.ndim == 1 else ""
         raise ValueError(f"{name} must have 2 dimensions, (rows, columns); got shape {array.shape}{hint}")
     check_finite(array, name, dtype)
     return array
