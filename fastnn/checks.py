@@ -18,9 +18,7 @@ def matrix(
 ) -> NDArray[Any]:
     """Copy a table of finite real numbers into a C-ordered array of dtype, shape (rows, columns)."""
     array = as_floating(value, name)
-    if array.ndim != 2:
-        hint = f"; use {name}.reshape(-1, 1) for a single column, (1, -1) for a single row" if array.ndim == 1 else ""
-        raise ValueError(f"{name} must have 2 dimensions, (rows, columns); got shape {array.shape}{hint}")
+    two_dimensional(array, name)
     rows, columns = array.shape
     if n_rows is not None and rows != n_rows:
         raise ValueError(f"{name} must have {n_rows} rows; got {rows}")
@@ -37,6 +35,13 @@ def matrix(
     return array
 
 
+def two_dimensional(array: NDArray[Any], name: str) -> None:
+    """Raise a ValueError unless an array has rows and columns."""
+    if array.ndim != 2:
+        hint = f"; use {name}.reshape(-1, 1) for a single column, (1, -1) for a single row" if array.ndim == 1 else ""
+        raise ValueError(f"{name} must have 2 dimensions, (rows, columns); got shape {array.shape}{hint}")
+
+
 def integer(value: Any, name: str, *, minimum: int) -> int:
     """Return value as an int of at least minimum."""
     if isinstance(value, (bool, np.bool_)):  # first, for NumPy 1 warns where its own is an index
@@ -45,8 +50,10 @@ def integer(value: Any, name: str, *, minimum: int) -> int:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer; got {value!r}") from None
-    if not minimum <= number < 2**63:
-        raise ValueError(f"{name} must be at least {minimum} and fit in 64 bits; got {number}")
+    if number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}; got {number}")
+    if number >= 2**63:
+        raise ValueError(f"{name} must fit in 64 bits; got {number}")
     return number
 
 
@@ -80,13 +87,14 @@ def number(
         raise TypeError(f"{name} must be a number; got {value!r}")
     result = finite_number(value, name, np.dtype(np.float64))
     bounds = [
-        (f"at least {minimum}", minimum is None or result >= minimum),
-        (f"above {above}", above is None or result > above),
-        (f"at most {maximum}", maximum is None or result <= maximum),
-        (f"below {below}", below is None or result < below),
+        ("at least", minimum, operator.ge),
+        ("above", above, operator.gt),
+        ("at most", maximum, operator.le),
+        ("below", below, operator.lt),
     ]
-    if not all(holds for _, holds in bounds):
-        expected = " and ".join(text for text, _ in bounds if not text.endswith("None"))
+    given = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
+    if not all(holds(result, bound) for _, bound, holds in given):
+        expected = " and ".join(f"{words} {bound}" for words, bound, _ in given)
         raise ValueError(f"{name} must be {expected}; got {result}")
     return result
 

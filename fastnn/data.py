@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastnn import checks
 from fastnn._engine import ELEMENT_TYPES, Rows
 from fastnn._kernels import as_floating, sum_squared_error
 
@@ -68,9 +69,7 @@ def table(value: ArrayLike, name: str, dtype: np.dtype[Any], *, column: bool = F
     array = numeric(value, name)
     if column and array.ndim == 1:
         array = array[:, np.newaxis]
-    if array.ndim != 2:
-        hint = f"; use {name}.reshape(1, -1) for a single row" if array.ndim == 1 else ""
-        raise ValueError(f"{name} must have 2 dimensions, (rows, columns); got shape {array.shape}{hint}")
+    checks.two_dimensional(array, name)
     check_finite(array, name, dtype)
     return array
 
@@ -142,9 +141,9 @@ def targets(y: ArrayLike, name: str, n_outputs: int, loss: str, dtype: np.dtype[
     if loss not in ("poisson", "binary_cross_entropy", "cross_entropy"):
         return values, False
     lowest, highest = values.min(initial=0), values.max(initial=0)
-    if loss in ("poisson", "binary_cross_entropy", "cross_entropy") and lowest < 0:
+    if lowest < 0:
         raise ValueError(f"{name} must not be negative with loss {loss!r}; got {lowest}")
-    if loss in ("binary_cross_entropy", "cross_entropy") and highest > 1:
+    if loss != "poisson" and highest > 1:
         raise ValueError(f"{name} must be at most 1 with loss {loss!r}; got {highest}")
     if loss == "cross_entropy":
         check_probabilities(values, name)

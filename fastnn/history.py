@@ -60,9 +60,8 @@ class History:
         self.best_epoch: int | None = None
         self.stopped_by: str | None = None
         self._best = math.inf
-        self._table = np.empty(
-            (len(ROWS) if validation else len(ROWS) - 1, 0)
-        )  # one row each of ROWS, and room to grow
+        n_rows = len(ROWS) if validation else len(ROWS) - 1
+        self._table = np.empty((n_rows, 0))  # a row for each of ROWS, as long as there is room
 
     @property
     def loss(self) -> NDArray[np.float64]:

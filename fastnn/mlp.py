@@ -739,7 +739,8 @@ class MLP:
         if value is None:
             return None
         if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
-            raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight); got {type(value).__name__}")
+            got = f"{len(value)} of them" if isinstance(value, (tuple, list)) else type(value).__name__
+            raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight); got {got}")
         x, y, *weight = value
         names = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
         return self._rows(x, y, weight[0] if weight else None, names)
@@ -751,7 +752,9 @@ class MLP:
             raise TypeError(f"early_stopping must be None or a fastnn.EarlyStopping; got {stopping!r}")
         on_validation = stopping.monitor == "validation_loss"
         if on_validation and rows is None:
-            raise ValueError("early_stopping watches validation_loss, so validation_data must be given; got None")
+            raise ValueError(
+                "early_stopping watches validation_loss: validation_data must be given, or monitor='loss'; got None"
+            )
         kept = np.empty_like(self._engine.parameters) if stopping.restore_best else None
         return Watch(
             rows,

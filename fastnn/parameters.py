@@ -29,11 +29,16 @@ class LayerArrays(Sequence[Item]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
     def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
-        return self._views[index]
+        try:
+            return self._views[index]
+        except IndexError:
+            raise IndexError(f"{self._name} has {len(self)} elements, one for each layer; got index {index}") from None
 
     def __setitem__(self, index: int, value: ArrayLike) -> None:
+        if isinstance(index, slice):
+            raise TypeError(f"{self._name} takes one array at a time; got {index}")
         name = f"{self._name}[{index}]"
-        view = self._views[index]
+        view = self[index]
         if view is None:
             raise TypeError(f"{name} must stay None, for the network has no biases; got {value!r}")
         self._check()

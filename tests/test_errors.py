@@ -107,7 +107,7 @@ class TestConstructor:
 
     @pytest.mark.parametrize("value", [0, -1, -(10**30), 2**63, 10**30])
     def test_hidden_out_of_range(self, value):
-        with refuses(ValueError, f"hidden must be at least 1 .*got {value}"):
+        with refuses(ValueError, f"hidden must (be at least 1|fit in 64 bits); got {value}"):
             fastnn.NeuralNetwork(X, Y, hidden=value)
 
     @pytest.mark.parametrize("value", [4.0, "4", None, [4], True, np.True_, np.float64(4)], ids=repr)
@@ -147,7 +147,7 @@ class TestConstructor:
             fastnn.NeuralNetwork(X, Y, rng=value)
 
     def test_rng_negative(self):
-        with refuses(ValueError, "rng must be at least 0 .*got -1"):
+        with refuses(ValueError, "rng must be at least 0; got -1"):
             fastnn.NeuralNetwork(X, Y, rng=-1)
 
     def test_options_are_by_name(self):
@@ -228,7 +228,7 @@ class TestTrain:
 
     @pytest.mark.parametrize("value", [-1, -(2**63), -(10**30), 2**63, 10**30])
     def test_out_of_range(self, nn, value):
-        with refuses(ValueError, f"iterations must be at least 0 .*got {value}"):
+        with refuses(ValueError, f"iterations must (be at least 0|fit in 64 bits); got {value}"):
             nn.train(value)
 
     @pytest.mark.parametrize("value", [1.0, "1", None, [1], True, np.float64(1)], ids=repr)

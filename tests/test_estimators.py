@@ -208,6 +208,10 @@ class TestShape:
         with pytest.raises(ValueError, match=error):
             fastnn.MLPRegressor(**{"hidden_layer_sizes": (4, 3)} | arguments).fit(rows(), targets("number"))
 
+    def test_a_size_that_is_no_integer(self):
+        with pytest.raises(TypeError, match=r"hidden_layer_sizes\[1\] must be an integer; got 3.5"):
+            fastnn.MLPRegressor(hidden_layer_sizes=(4, 3.5)).fit(rows(), targets("number"))
+
     def test_negative_counts(self):
         with pytest.raises(ValueError, match="y must not be negative with loss 'poisson'"):
             fastnn.MLPRegressor(loss="poisson").fit(rows(), targets("number"))

@@ -18,6 +18,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics import accuracy_score, r2_score
 
 from fastnn.estimators import scores
+from fastnn.estimators.lbfgs import LBFGS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -169,6 +170,24 @@ class TestSolvers:
         with pytest.warns(UserWarning, match=r"Training interrupted by user\."):
             net = regressor(callbacks=interrupt).fit(X, NUMBER)
         assert net.n_iter_ == 1
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_interrupt_of_lbfgs(self, monkeypatch, dtype):
+        """As in scikit-learn it is not caught; the weights are those of the last iteration, not of a line search."""
+
+        def interrupt(fit, parameters):
+            result = compute(fit, parameters)
+            if fit.iterations == 2:
+                raise KeyboardInterrupt
+            return result
+
+        expected = regressor(solver="lbfgs", max_iter=2).fit(X.astype(dtype), NUMBER)
+        compute = LBFGS._loss_and_gradient
+        monkeypatch.setattr(LBFGS, "_loss_and_gradient", interrupt)
+        net = regressor(solver="lbfgs", max_iter=3)
+        with pytest.raises(KeyboardInterrupt):
+            net.fit(X.astype(dtype), NUMBER)
+        assert same(net, expected)
 
     @pytest.mark.parametrize(
         "arguments",

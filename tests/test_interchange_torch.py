@@ -311,7 +311,7 @@ def test_parameters_that_are_not_finite():
 
 
 def test_wrong_types():
-    with pytest.raises(TypeError, match=r"module must be a torch.nn.Sequential; got 3"):
+    with pytest.raises(TypeError, match=r"module must be a torch.nn.Sequential or a torch.nn.Linear; got 3"):
         fastnn.from_torch(3)
     net = fastnn.MLP([3, 2], loss="cross_entropy")
     with pytest.raises(TypeError, match="logits must be True or False; got 1"):

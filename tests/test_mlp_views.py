@@ -45,6 +45,15 @@ def test_a_wrong_layer_is_refused_and_changes_nothing(value, error, message):
     assert (net.parameters == before).all()
 
 
+def test_layers_that_there_are_not():
+    net = network()
+    for use in (lambda: net.weights[2], lambda: net.weights.__setitem__(2, np.zeros((4, 8)))):
+        with pytest.raises(IndexError, match="weights has 2 elements, one for each layer; got index 2"):
+            use()
+    with pytest.raises(TypeError, match=r"biases takes one array at a time; got slice\(None, 1, None\)"):
+        net.biases[:1] = [np.zeros(8)]
+
+
 def test_a_network_without_biases_has_none():
     net = network(bias=False)
     assert list(net.biases) == [None, None]

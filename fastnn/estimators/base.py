@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from fastnn import checks
 from fastnn.estimators.epochs import STOCHASTIC, Stochastic
 from fastnn.estimators.fitted import FEW_ELEMENTS, Fitted
 from fastnn.estimators.lbfgs import LBFGS, refuse_what_it_ignores
@@ -88,9 +89,9 @@ class BaseMLP(CallbackSupportMixin, Fitted):  # type: ignore[misc]
     def _hidden_sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if np.any(np.array(sizes) <= 0):
+        if any(isinstance(size, Real) and size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return sizes
+        return [checks.integer(size, f"hidden_layer_sizes[{i}]", minimum=1) for i, size in enumerate(sizes)]
 
     def _fit(
         self,

@@ -55,6 +55,16 @@ class LBFGS:
         """Train until SciPy's rules, or a limit, say to stop."""
         e = self.estimator
         try:
+            self._minimize()
+            if not (math.isfinite(e.loss_) and np.isfinite(self.reached).all()):
+                self.reached = self.start
+                raise ValueError(f"{NOT_FINITE} The weights are those from before the fit.")
+        finally:  # after Ctrl-C too: the weights of the last iteration, not what a line search tried
+            self.network._engine.parameters[...] = self.reached
+
+    def _minimize(self) -> None:
+        e = self.estimator
+        try:
             result = scipy.optimize.minimize(
                 self._loss_and_gradient,
                 self.start,
@@ -63,20 +73,17 @@ class LBFGS:
                 callback=self._after_iteration,
                 options={"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol},
             )
-            e.n_iter_, e.loss_, self.reached = min(result.nit, e.max_iter), float(result.fun), result.x
-            if result.status != 0 and math.isfinite(e.loss_):
-                warnings.warn(
-                    f"lbfgs failed to converge after {result.nit} iterations, status {result.status}:\n"
-                    f"{result.message}\n\nIncrease the number of iterations (max_iter) or scale the data.",
-                    ConvergenceWarning,
-                    stacklevel=2,
-                )
         except _EndError:
             e.n_iter_, e.loss_ = self.iterations, self.loss
-        if not (math.isfinite(e.loss_) and np.isfinite(self.reached).all()):
-            self.network._engine.parameters[...] = self.start
-            raise ValueError(f"{NOT_FINITE} The weights are those from before the fit.")
-        self.network._engine.parameters[...] = self.reached
+            return
+        e.n_iter_, e.loss_, self.reached = min(result.nit, e.max_iter), float(result.fun), result.x
+        if result.status != 0 and math.isfinite(e.loss_):
+            warnings.warn(
+                f"lbfgs failed to converge after {result.nit} iterations, status {result.status}:\n"
+                f"{result.message}\n\nIncrease the number of iterations (max_iter) or scale the data.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
 
     def _loss_and_gradient(self, parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         self.twin._engine.parameters[...] = parameters

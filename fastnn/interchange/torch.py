@@ -97,7 +97,7 @@ def from_torch(
     """
     torch = import_extra("torch", "torch", "fastnn.from_torch")
     if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"module must be a torch.nn.Sequential; got {module!r}")
+        raise TypeError(f"module must be a torch.nn.Sequential or a torch.nn.Linear; got {module!r}")
     layers = _read_layers(module, torch)
     first, last = layers[0], layers[-1]
     name = _default_loss(last) if loss is None else parse_loss(loss)[0]
