@@ -74,6 +74,10 @@ INLINE real real_fma(real a, real b, real c) { return fma(a, b, c); }
 #include "kernels/dropout.h"
 #include "kernels/loss.h"
 #include "kernels/optimizer.h"
+#include "kernels/layout.h"
+#include "kernels/forward.h"
+#include "kernels/backward.h"
+#include "kernels/gradient.h"
 #include "kernels/network.h"
 #include "kernels/peak.h"
 
