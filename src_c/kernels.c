@@ -71,6 +71,7 @@ INLINE real real_fma(real a, real b, real c) { return fma(a, b, c); }
 #include "kernels/panels.h"
 #include "kernels/two_layer.h"
 #include "kernels/gather.h"
+#include "kernels/sparse.h"
 #include "kernels/dropout.h"
 #include "kernels/loss.h"
 #include "kernels/optimizer.h"

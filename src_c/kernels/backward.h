@@ -72,8 +72,8 @@ static void network_backpropagate(const network *w, const void *parameters, cons
                                   int64_t block_rows, int64_t first, int64_t last, double *row_losses, void *workspace,
                                   void *scratch) {
     int64_t bytes;
-    const network_scratch_parts s = scratch_parts(w, block_rows, scratch, &bytes);
-    const rows_layout r = layout_of(block_rows);
+    const network_scratch_parts s = scratch_parts(w, data->x.by_elements, block_rows, scratch, &bytes);
+    const rows_layout r = layout_of(block_rows, data->x.by_elements);
     for (int64_t i = first, step = group_rows(w); i < last; i += step) {
         const int64_t rows = smaller(last - i, step);
         const group g = {w,         parameters, data, r, workspace, i / r.lanes, (rows + r.lanes - 1) / r.lanes,

@@ -19,7 +19,7 @@ static real *group_inputs(const group *g, int64_t l) {
 }
 
 static real *group_slopes(const group *g, int64_t l) {
-    const rows_layout r = {g->rows, g->block.lanes, g->panels};
+    const rows_layout r = {g->rows, g->block.lanes, g->panels, g->block.by_elements};
     return activations(g->w, l, g->s->slopes, r);
 }
 
@@ -93,38 +93,54 @@ static void activate(const group *g, int64_t l) {
     }
 }
 
-/* The first layer's z from rows as they lie, the same chains with the bias at their end; its inputs' panels stay empty. */
-static void forward_rows_product(const group *g) {
+/* z (rows, n) = the first layer's products of rows as they lie. */
+static void rows_product(const group *g, real *z) {
     const layer *of = g->w->layers;
-    const int64_t lanes = g->block.lanes, n = of->n_outputs, d = of->n_inputs, size = panel_size(g->w, 1, g->block);
+    const int64_t n = of->n_outputs;
     const table_view *x = &g->data->x;
     const int64_t row = x->row_stride / (int64_t)sizeof(real);
-    const real *weights = g->parameters + of->weights, *biases = weights + d * n;
-    real *z = group_inputs(g, 1);
-    const table_view products = {.data = g->s->delta,
-                                 .row_stride = n * (int64_t)sizeof(real),
-                                 .column_stride = sizeof(real),
-                                 .columns = n,
-                                 .type = x->type};
-    product((target){g->s->delta, n, 1}, (matrix){(const real *)x->data + g->first * row, row, 1, 0, 0},
-            row_major(weights, n), 0, g->rows, n, d, g->s->packed);
+    const real *weights = g->parameters + of->weights;
+    if (x->by_elements)
+        sparse_product(z, x, g->data->order, g->first, g->rows, weights, n);
+    else
+        product((target){z, n, 1}, (matrix){(const real *)x->data + g->first * row, row, 1, 0, 0},
+                row_major(weights, n), 0, g->rows, n, of->n_inputs, g->s->packed);
+}
+
+/* The first layer's z from rows as they lie, the same chains with the bias at their end; its inputs' panels stay empty. */
+static void forward_as_they_lie(const group *g) {
+    const layer *of = g->w->layers;
+    const int64_t lanes = g->block.lanes, n = of->n_outputs, size = panel_size(g->w, 1, g->block);
+    const real *biases = g->parameters + of->weights + of->n_inputs * n;
+    real *const products = g->s->delta, *z = group_inputs(g, 1);
+    const table_view rows = {.data = products,
+                             .row_stride = n * (int64_t)sizeof(real),
+                             .column_stride = sizeof(real),
+                             .columns = n,
+                             .type = sizeof(real) == 4 ? FASTNN_FLOAT32 : FASTNN_FLOAT64};
+    rows_product(g, products);
+    for (int64_t i = 0; of->bias && i < g->rows; i++)
+        map_pairs(products + i * n, products + i * n, biases, v_set1(1), n, v_add_product);
     for (int64_t p = 0; p < g->panels; p++, z += size) {
-        gather_panel(z, lanes, &products, NULL, p * lanes, rows_in_panel(g, p));
-        for (int64_t j = 0; of->bias && j < n; j++)
-            map_pairs(z + j * lanes, z + j * lanes, z + j * lanes, v_set1(biases[j]), lanes, v_add_constant);
+        gather_panel(z, lanes, &rows, NULL, p * lanes, rows_in_panel(g, p));
         if (in_epilogue(g, 0)) activation_forward(of->activation, z, NULL, z, n * lanes);
         fill_ones(z + n * lanes, lanes);
     }
 }
 
+/* Whether the first layer takes the rows of a group as they lie. */
+static int goes_by_rows(const group *g, int keeps_inputs) {
+    if (g->block.by_elements) return 1;
+    return !keeps_inputs && g->block.lanes > 1 && !g->data->order && takes_rows(g->w->layers) && is_plain(&g->data->x);
+}
+
 /* All layers, but for the output activation. */
 static void forward_group(const group *g, int keeps_inputs) {
-    const int by_rows =
-        !keeps_inputs && g->block.lanes > 1 && !g->data->order && takes_rows(g->w->layers) && is_plain(&g->data->x);
+    const int by_rows = goes_by_rows(g, keeps_inputs);
     if (!by_rows) gather_inputs(g);
     for (int64_t l = 0; l < g->w->n_layers; l++) {
         if (l == 0 && by_rows)
-            forward_rows_product(g);
+            forward_as_they_lie(g);
         else
             forward_products(g, l);
         if (l < g->w->n_layers - 1 && !in_epilogue(g, l)) activate(g, l);

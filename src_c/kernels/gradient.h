@@ -32,23 +32,32 @@ static void column_gradient(real *gradient, const real *inputs, int64_t panel, c
                     accumulate || p > 0, m, smaller(r.rows - p * r.lanes, r.lanes));
 }
 
-static void network_gradient(const network *w, void *gradient, int64_t block_rows, int accumulate, int64_t slice,
-                             int64_t slices, const void *workspace) {
-    const rows_layout r = layout_of(block_rows);
+/* Of the weights of layer l, rows i to end, whose inputs and deltas are those of a block. */
+static void layer_gradient(const network *w, int64_t l, real *gradient, int accumulate, int64_t i, int64_t end,
+                           const void *workspace, rows_layout r) {
+    const int64_t n = w->layers[l].n_outputs, jump = panel_size(w, l, r) - r.lanes, rows = r.lanes * r.panels;
+    const real *inputs = activations(w, l, workspace, r);
+    const matrix deltas = {transposed_deltas(w, l, workspace, r), TILE_COLUMNS, 1, 0, 0};
+    if (n == 1)
+        column_gradient(gradient + i, inputs + i * r.lanes, jump + r.lanes, deltas.at, accumulate, end - i, r);
+    else
+        block_product((target){gradient + i * n, n, 1}, TILE_COLUMNS,
+                      (matrix){inputs + i * r.lanes, r.lanes, 1, r.lanes, jump}, deltas, rows * TILE_COLUMNS,
+                      accumulate, (epilogue){NO_EPILOGUE, NULL, 0}, end - i, n, r.rows, NULL);
+}
+
+static void network_gradient(const network *w, void *gradient, const batch *data, int64_t block, int64_t block_rows,
+                             int accumulate, int64_t slice, int64_t slices, const void *workspace) {
+    const rows_layout r = layout_of(block_rows, data->x.by_elements);
     for (int64_t l = 0; l < w->n_layers; l++) {
-        const layer *of = w->layers + l;
-        const int64_t n = of->n_outputs, jump = panel_size(w, l, r) - r.lanes, rows = r.lanes * r.panels;
-        const real *inputs = activations(w, l, workspace, r);
-        const matrix deltas = {transposed_deltas(w, l, workspace, r), TILE_COLUMNS, 1, 0, 0};
+        real *const of_layer = (real *)gradient + w->layers[l].weights;
         int64_t i, end;
         slice_rows(w, l, slice, slices, &i, &end);
-        if (i < end && n == 1)
-            column_gradient((real *)gradient + of->weights + i, inputs + i * r.lanes, jump + r.lanes, deltas.at,
-                            accumulate, end - i, r);
+        if (i < end && l == 0 && r.by_elements)
+            sparse_gradient(of_layer, &data->x, data->order, block, transposed_deltas(w, 0, workspace, r), r.rows,
+                            r.lanes * r.panels, w->layers[0].n_outputs, accumulate, i, end);
         else if (i < end)
-            block_product((target){(real *)gradient + of->weights + i * n, n, 1}, TILE_COLUMNS,
-                          (matrix){inputs + i * r.lanes, r.lanes, 1, r.lanes, jump}, deltas, rows * TILE_COLUMNS,
-                          accumulate, (epilogue){NO_EPILOGUE, NULL, 0}, end - i, n, block_rows, NULL);
+            layer_gradient(w, l, of_layer, accumulate, i, end, workspace, r);
     }
 }
 

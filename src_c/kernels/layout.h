@@ -18,28 +18,32 @@ _Static_assert(ROWS_UNIT % TILE_COLUMNS == 0, "rows are shared out in whole pane
 /* How the rows of a block lie. */
 typedef struct {
     int64_t rows, lanes, panels;
+    int by_elements; /* the inputs have no panels */
 } rows_layout;
 
-static rows_layout layout_of(int64_t rows) {
+static rows_layout layout_of(int64_t rows, int by_elements) {
     const int64_t lanes = rows == 1 ? 1 : TILE_COLUMNS;
-    return (rows_layout){rows, lanes, (rows + lanes - 1) / lanes};
+    return (rows_layout){rows, lanes, (rows + lanes - 1) / lanes, by_elements};
 }
 
 static int64_t rounded_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 static const layer *last_layer(const network *w) { return w->layers + w->n_layers - 1; }
 
-/* Features of all layers, the rows of ones included. */
-static int64_t feature_count(const network *w) {
+/* The features that have panels before layer l, or for l = n_layers before the output; the rows of ones included. */
+static int64_t features_before(const network *w, int64_t l, int by_elements) {
     const layer *last = last_layer(w);
-    return last->features + last->n_inputs + 1 + last->n_outputs + 1;
+    const int64_t features = l < w->n_layers ? w->layers[l].features : last->features + last->n_inputs + 1;
+    return by_elements ? features - (w->layers[0].n_inputs + 1) : features;
+}
+
+static int64_t feature_count(const network *w, int by_elements) {
+    return features_before(w, w->n_layers, by_elements) + last_layer(w)->n_outputs + 1;
 }
 
 /* Where the inputs of layer l begin, or for l = n_layers the output, and how far apart their panels lie. */
 static real *activations(const network *w, int64_t l, const real *base, rows_layout r) {
-    const layer *last = last_layer(w);
-    const int64_t features = l < w->n_layers ? w->layers[l].features : last->features + last->n_inputs + 1;
-    return (real *)base + features * r.lanes * r.panels;
+    return (real *)base + features_before(w, l, r.by_elements) * r.lanes * r.panels;
 }
 
 static int64_t panel_size(const network *w, int64_t l, rows_layout r) {
@@ -60,9 +64,9 @@ static int keeps_slopes(const network *w) {
     return 0;
 }
 
-static int64_t network_block_rows(const network *w, int64_t rows) {
+static int64_t network_block_rows(const network *w, int by_elements, int64_t rows) {
     enum { BLOCK_BYTES = 256 * 1024, LARGE_BYTES = 1024 * 1024, FEW = 128, MANY = 512 };
-    int64_t fit = BLOCK_BYTES / (int64_t)sizeof(real) / (2 * feature_count(w));
+    int64_t fit = BLOCK_BYTES / (int64_t)sizeof(real) / (2 * feature_count(w, by_elements));
     fit = w->n_parameters * (int64_t)sizeof(real) > LARGE_BYTES || fit > MANY ? MANY : fit < FEW ? FEW : fit;
     return smaller(rows, fit / 64 * 64);
 }
@@ -92,14 +96,15 @@ static int takes_rows(const layer *first) {
 static int64_t packed_size(const network *w, rows_layout r) {
     const layer *first = w->layers;
     if (r.lanes == 1) return 0;
-    if (!takes_rows(first)) return PACKED_A;
+    if (r.by_elements || !takes_rows(first)) return PACKED_A;
     const int64_t product = gemm_workspace(r.rows, first->n_outputs, first->n_inputs) / (int64_t)sizeof(real);
     return product > PACKED_A ? product : PACKED_A;
 }
 
-static network_scratch_parts scratch_parts(const network *w, int64_t most_rows, char *scratch, int64_t *bytes) {
-    const rows_layout r = layout_of(most_rows > 0 ? smaller(most_rows, group_rows(w)) : 1);
-    const int64_t rows = r.lanes * r.panels, features = feature_count(w) * rows, k = most_outputs(w);
+static network_scratch_parts scratch_parts(const network *w, int by_elements, int64_t most_rows, char *scratch,
+                                           int64_t *bytes) {
+    const rows_layout r = layout_of(most_rows > 0 ? smaller(most_rows, group_rows(w)) : 1, by_elements);
+    const int64_t rows = r.lanes * r.panels, features = feature_count(w, by_elements) * rows, k = most_outputs(w);
     const int64_t sizes[] = {
         features,         keeps_slopes(w) ? features : 0, k * rows, k * rows, k * r.lanes, TILE_COLUMNS, TILE_COLUMNS,
         packed_size(w, r)};
@@ -113,16 +118,16 @@ static network_scratch_parts scratch_parts(const network *w, int64_t most_rows, 
     return (network_scratch_parts){parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6], parts[7]};
 }
 
-static int64_t network_scratch(const network *w, int64_t most_rows) {
+static int64_t network_scratch(const network *w, int by_elements, int64_t most_rows) {
     int64_t bytes;
-    scratch_parts(w, most_rows, NULL, &bytes);
+    scratch_parts(w, by_elements, most_rows, NULL, &bytes);
     return bytes;
 }
 
 /* Of a block: the activations, then each layer's deltas, transposed. */
-static int64_t network_workspace(const network *w, int64_t block_rows) {
+static int64_t network_workspace(const network *w, int by_elements, int64_t block_rows) {
     const int64_t rows = rounded_up(block_rows, TILE_COLUMNS);
-    int64_t columns = feature_count(w);
+    int64_t columns = feature_count(w, by_elements);
     for (int64_t l = 0; l < w->n_layers; l++) columns += rounded_up(w->layers[l].n_outputs, TILE_COLUMNS);
     return columns * rows * (int64_t)sizeof(real);
 }
@@ -131,7 +136,7 @@ static int64_t network_workspace(const network *w, int64_t block_rows) {
  * (rows) alone */
 static real *transposed_deltas(const network *w, int64_t l, const real *workspace, rows_layout r) {
     const int64_t rows = r.lanes * r.panels;
-    int64_t columns = feature_count(w);
+    int64_t columns = feature_count(w, r.by_elements);
     for (int64_t i = 0; i < l; i++) columns += rounded_up(w->layers[i].n_outputs, TILE_COLUMNS);
     return (real *)workspace + columns * rows;
 }

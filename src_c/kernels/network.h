@@ -12,14 +12,14 @@
 /* A group of a batch that no gradient is wanted of lies in the scratch memory. */
 static group scratch_group(const network *w, const void *parameters, const batch *data, int64_t first, int64_t rows,
                            const network_scratch_parts *s) {
-    const rows_layout r = layout_of(rows);
+    const rows_layout r = layout_of(rows, data->x.by_elements);
     return (group){w, parameters, data, r, s->activations, 0, r.panels, first, rows, s};
 }
 
 static void network_forward(const network *w, const void *parameters, const batch *data, int64_t first, int64_t last,
                             void *output, double *row_losses, void *scratch) {
     int64_t bytes;
-    const network_scratch_parts s = scratch_parts(w, data->rows, scratch, &bytes);
+    const network_scratch_parts s = scratch_parts(w, data->x.by_elements, data->rows, scratch, &bytes);
     const int64_t k = last_layer(w)->n_outputs;
     for (int64_t i = first, step = group_rows(w); i < last; i += step) {
         const group g = scratch_group(w, parameters, data, i, smaller(last - i, step), &s);
@@ -72,7 +72,7 @@ static void output_slope(const group *g, int64_t j) {
 static void network_input_gradient(const network *w, const void *parameters, const batch *data, int64_t first,
                                    int64_t last, int64_t output, void *gradient, int64_t row_stride, void *scratch) {
     int64_t bytes;
-    const network_scratch_parts s = scratch_parts(w, data->rows, scratch, &bytes);
+    const network_scratch_parts s = scratch_parts(w, data->x.by_elements, data->rows, scratch, &bytes);
     for (int64_t i = first, step = smaller(group_rows(w), 64); i < last; i += step) {
         double row_losses[64];
         const group g = scratch_group(w, parameters, data, i, smaller(last - i, step), &s);
