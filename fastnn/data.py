@@ -88,6 +88,8 @@ def sparse_table(value: Any, name: str, dtype: np.dtype[Any]) -> SparseTable:
     """
     if getattr(value, "format", None) != "csr":
         raise TypeError(f"{name} must be a dense array or compressed sparse rows (csr); got {type(value).__name__}")
+    if len(value.shape) != 2:
+        raise ValueError(f"{name} must have 2 dimensions, (rows, columns); got shape {value.shape}")
     n_rows, n_columns = value.shape
     elements = np.require(numeric(value.data, f"{name}.data"), None, ["C", "A"])
     index = np.int32 if value.indices.dtype == value.indptr.dtype == np.int32 else np.int64
