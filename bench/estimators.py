@@ -1,4 +1,4 @@
-"""How fast are our estimators beside scikit-learn's? Both with default arguments, in one thread, on three data sets.
+"""How fast are our estimators beside scikit-learn's? Both with default arguments, in one thread, on four data sets.
 
 A fit is cut after some epochs, in which both take the same steps; its time, what it takes besides them included, is
 given per step.
@@ -11,6 +11,7 @@ from importlib import metadata
 
 import harness
 import numpy as np
+import scipy.sparse
 from harness import Contender
 from sklearn import datasets, neural_network, preprocessing
 from sklearn.exceptions import ConvergenceWarning
@@ -21,9 +22,10 @@ OURS, THEIRS = "fastnn", "scikit-learn"
 MANY = 10_000
 DTYPES = ("float64", "float32")
 # of a fit in each dtype, of one row and of MANY: how many times as long scikit-learn must take
-GOALS = {"digits": (3.5, 5.5), "breast cancer": (6, 10), "regression": (10, 18)}
-GOAL_ONE_ROW, GOAL_MANY = 10, 1.5
-EPOCHS = {"digits": 40, "breast cancer": 100, "regression": 5}
+GOALS = {"digits": (3.5, 5.5), "breast cancer": (6, 10), "regression": (10, 18), "sparse": (2.5, 3)}
+GOALS_DENSE_ROWS = (10, 1.5)
+GOALS_SPARSE_ROWS = (3, 1.3)
+EPOCHS = {"digits": 40, "breast cancer": 100, "regression": 5, "sparse": 2}
 CLOSE = {"float64": 1e-6, "float32": 0.05}  # the weights, after steps in which rounding errors grow
 
 
@@ -35,8 +37,22 @@ def rows_of(name):
     if name == "breast cancer":
         x, y = datasets.load_breast_cancer(return_X_y=True)
         return preprocessing.scale(x), y, "MLPClassifier"
+    if name == "sparse":
+        return *counted_words(), "MLPClassifier"
     x = np.random.default_rng(0).normal(size=(100_000, 12))
     return x, np.sin(x[:, 0]) + x[:, 1] * x[:, 2], "MLPRegressor"
+
+
+def counted_words(n_rows=2000, n_words=20_000, n_classes=4, length=60):
+    """Return rows like a text's, compressed, and their classes: some words are common, and each class has its own."""
+    rng = np.random.default_rng(0)
+    frequencies = 1 / np.arange(10, n_words + 10)
+    y = rng.integers(0, n_classes, n_rows)
+    words = rng.choice(n_words, (n_rows, length), p=frequencies / frequencies.sum())
+    words = np.where(rng.random(words.shape) < 0.2, words // n_classes * n_classes + y[:, np.newaxis], words)
+    places = (np.repeat(np.arange(n_rows, dtype=np.int32), length), words.ravel().astype(np.int32))
+    counts = scipy.sparse.coo_array((np.ones(words.size), places), (n_rows, n_words)).tocsr()
+    return preprocessing.normalize(counts), y
 
 
 def main(arguments=None):
@@ -76,7 +92,7 @@ def fitted(name, dtype, epochs):
 def fit(name, dtype, epochs, goal, models, settings):
     """Microseconds per step."""
     x, y, _ = rows_of(name)
-    steps = epochs * -(-len(x) // 200)
+    steps = epochs * -(-x.shape[0] // 200)
     names = {"x": x.astype(dtype), "y": y}
     contenders = [Contender(key, "model.fit(x, y)", names | {"model": models[key]}, steps) for key in models]
     return {"name": name, "rows": x.shape, "dtype": dtype, "goal": goal, "contenders": timed(contenders, settings)}
@@ -85,10 +101,11 @@ def fit(name, dtype, epochs, goal, models, settings):
 def predictions(name, dtype, models, settings):
     """Microseconds per call, for one row and for many."""
     x, _, cls = rows_of(name)
+    goals = GOALS_SPARSE_ROWS if scipy.sparse.issparse(x) else GOALS_DENSE_ROWS
     cases = []
     for method in ("predict", "predict_proba") if cls == "MLPClassifier" else ("predict",):
-        for n, goal in ((1, GOAL_ONE_ROW), (MANY, GOAL_MANY)):
-            some = np.resize(x, (n, x.shape[1])).astype(dtype)
+        for n, goal in zip((1, MANY), goals, strict=True):
+            some = x[np.arange(n) % x.shape[0]].astype(dtype)
             contenders = [Contender(k, "f(x)", {"f": getattr(models[k], method), "x": some}) for k in models]
             measured = timed(contenders, settings)
             goal = goal if method == "predict_proba" or n == 1 else None

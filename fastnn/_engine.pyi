@@ -14,6 +14,12 @@ CONVENTIONS: dict[str, int]
 OPTIMIZERS: dict[str, int]
 REASONS: dict[int, str]
 
+UNSOUND: int
+UNORDERED: int
+ORDERED: int
+
+def row_order(indices: NDArray[Any], starts: NDArray[Any], n_columns: int) -> int: ...
+
 @disjoint_base
 class Rows:
     def __init__(
@@ -30,6 +36,8 @@ class Rows:
     def y(self) -> NDArray[Any] | None: ...
     @property
     def weights(self) -> NDArray[np.float64] | None: ...
+    @property
+    def by_elements(self) -> bool: ...
 
 @disjoint_base
 class Optimizer:
@@ -126,6 +134,7 @@ class Network:
         n_threads: int,
         order: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64], str]: ...
+    def forward_work(self, rows: Rows) -> int: ...
     def predict(self, rows: Rows, out: NDArray[Any], n_threads: int) -> None: ...
     def predict_plain(self, x: NDArray[Any], n_threads: int) -> NDArray[Any] | None: ...
     def loss(self, rows: Rows, n_threads: int) -> float: ...

@@ -13,7 +13,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -69,7 +69,20 @@ cdef enum:
     INTERRUPTED = 100
     LONG_ROW = 1_000_000  # parameters from which one row takes so long that other Python threads should run meanwhile
     TEXTBOOK_ROWS = 4
+    # Sparse rows are multiplied element by element where that was measured to pay: an element takes some 8 times as
+    # long as a column of a dense row, and a row as long as 8 elements besides.
+    ELEMENT_COST = 8
+    ROW_ELEMENTS = 8
     SIGMOID = 1
+
+ctypedef fused index:
+    int32_t
+    int64_t
+
+cpdef enum:  # compressed sparse rows
+    UNSOUND
+    UNORDERED
+    ORDERED
 
 cdef object ndarray = np.ndarray
 cdef object empty = np.empty
@@ -136,6 +149,7 @@ cdef fastnn_table_view view_of(object array) except *:
     view.columns = array.shape[1]
     view.type = ELEMENT_TYPES[array.dtype]
     view.indices = view.row_starts = NULL
+    view.by_elements = False
     return view
 
 
@@ -149,7 +163,32 @@ cdef fastnn_table_view sparse_view_of(object table) except *:
     view.indices = <const void *> <uintptr_t> address(table.indices)
     view.row_starts = <const void *> <uintptr_t> address(table.row_starts)
     view.index_type = FASTNN_INT32 if table.indices.dtype.itemsize == 4 else FASTNN_INT64
+    n_rows, n_columns = table.shape
+    view.by_elements = ELEMENT_COST * (table.n_elements + ROW_ELEMENTS * n_rows) < n_rows * n_columns
     return view
+
+
+def row_order(const index[::1] indices, const index[::1] starts, int64_t n_columns):
+    """Whether compressed sparse rows are sound, and the columns of each ascend: UNSOUND, UNORDERED or ORDERED."""
+    cdef int order
+    with nogil:
+        order = order_of(indices, starts, n_columns)
+    return order
+
+
+cdef int order_of(const index[::1] indices, const index[::1] starts, int64_t n_columns) noexcept nogil:
+    cdef int64_t i, j, first, last
+    cdef int order = ORDERED
+    for i in range(starts.shape[0] - 1):
+        first, last = starts[i], starts[i + 1]
+        if first < 0 or last < first or last > indices.shape[0]:
+            return UNSOUND
+        for j in range(first, last):
+            if indices[j] < 0 or indices[j] >= n_columns:
+                return UNSOUND
+            if j > first and indices[j] <= indices[j - 1]:
+                order = UNORDERED
+    return order
 
 
 cdef class Rows:
@@ -172,6 +211,11 @@ cdef class Rows:
             self.batch.weights = view_of(weights)
         self.batch.labels, self.batch.drops = labels, False
         self.batch.scale, self.batch.weight_unit = 1, weight_unit
+
+    @property
+    def by_elements(self):
+        """Whether x is multiplied element by element."""
+        return bool(self.batch.x.by_elements)
 
 
 cdef class Optimizer:
@@ -340,17 +384,23 @@ cdef class Network:
             raise RuntimeError("the network is in use by another thread, which reads it; wait for it to end")
         return 0
 
-    cdef int prepare(self, fastnn_training *t, Rows rows, int64_t batch_size, int64_t n_threads) except -1:
-        """Describe a training and give it memory."""
+    cdef int prepare(self, fastnn_training *t, Rows rows, int64_t batch_size, int64_t n_threads,
+                     Rows validation=None) except -1:
+        """Describe a training and give it memory, also for a forward pass over the validation rows."""
         cdef const fastnn_kernels *table = active_table(self.bits)
+        cdef bint by_elements = rows.batch.x.by_elements
         cdef int64_t n_parts = fastnn_parts(&self.network, batch_size), unit = FASTNN_ALIGNMENT * 8 // self.bits
         t.kernels, t.network, t.data = table, &self.network, rows.batch
         t.batch_size, t.team = batch_size, NULL
-        t.block_rows = table.network_block_rows(&self.network, FASTNN_PIECE_ROWS if n_parts else batch_size)
-        t.workspace_bytes = (table.network_workspace(&self.network, t.block_rows) + FASTNN_ALIGNMENT - 1
+        t.block_rows = table.network_block_rows(&self.network, by_elements,
+                                                FASTNN_PIECE_ROWS if n_parts else batch_size)
+        t.workspace_bytes = (table.network_workspace(&self.network, by_elements, t.block_rows) + FASTNN_ALIGNMENT - 1
                              ) // FASTNN_ALIGNMENT * FASTNN_ALIGNMENT
         t.workspace = <char *> self.workspace.reserve(t.workspace_bytes * (n_threads if n_parts else 1))
-        t.scratch_bytes = table.network_scratch(&self.network, max(t.block_rows, <int64_t> FASTNN_PREDICTION_ROWS))
+        t.scratch_bytes = table.network_scratch(&self.network, by_elements, t.block_rows)
+        if validation is not None:
+            t.scratch_bytes = max(t.scratch_bytes, table.network_scratch(
+                &self.network, validation.batch.x.by_elements, validation.batch.rows))
         t.scratch = <char *> self.scratch.reserve(t.scratch_bytes * n_threads)
         t.row_losses = <double *> self.row_losses.reserve(
             max(t.block_rows * n_threads, <int64_t> FASTNN_PREDICTION_ROWS) * sizeof(double))
@@ -411,7 +461,7 @@ cdef class Network:
         self.check_unused()
         self.busy = True
         try:
-            self.prepare(&f.training, rows, batch_size, n_threads)
+            self.prepare(&f.training, rows, batch_size, n_threads, watch.rows)
             self.attach(&f.training, optimizer)
             f.team = fastnn_team_start(n_threads)
             if self.paced_rows == batch_size and self.paced_threads == n_threads:
@@ -502,6 +552,13 @@ cdef class Network:
         watch.epoch += f.epoch
         return 0
 
+    def forward_work(self, Rows rows):
+        """Multiply-adds of a forward pass over the rows."""
+        cdef int64_t n_rows = rows.batch.rows, of_layer = self.layers[0].n_inputs * self.layers[0].n_outputs
+        if rows.batch.x.by_elements:
+            return n_rows * (self.network.n_parameters - of_layer) + rows.x.n_elements * self.layers[0].n_outputs
+        return n_rows * self.network.n_parameters
+
     def predict(self, Rows rows, out, int64_t n_threads):
         """The outputs (n, k) into `out`, a C-ordered array of the network's dtype."""
         self.run_prediction(rows, out, n_threads)
@@ -532,7 +589,7 @@ cdef class Network:
         scratch = Workspace()
         table.network_forward_row(&self.network, self.first_parameter, fields.data,
                                   (<array_fields *> <void *> out).data,
-                                  scratch.reserve(table.network_scratch(&self.network, 1)))
+                                  scratch.reserve(table.network_scratch(&self.network, False, 1)))
         return out
 
     def loss(self, Rows rows, int64_t n_threads):
@@ -547,7 +604,7 @@ cdef class Network:
         self.check_idle()
         p.kernels, p.network, p.data = table, &self.network, rows.batch
         p.parameters = self.first_parameter
-        p.scratch_bytes = table.network_scratch(&self.network, rows.batch.rows)
+        p.scratch_bytes = table.network_scratch(&self.network, rows.batch.x.by_elements, rows.batch.rows)
         p.team, p.position = NULL, 0
         p.scratch = <char *> scratch.reserve(p.scratch_bytes * n_threads)
         p.output = p.row_losses = NULL
@@ -590,12 +647,13 @@ cdef class Network:
         """The derivative of the loss, or where output >= 0 of that output, by each input: into `out` (n, d)."""
         cdef const fastnn_kernels *table = active_table(self.bits)
         cdef Workspace scratch = Workspace()
-        cdef void *room = scratch.reserve(table.network_scratch(&self.network, rows.batch.rows))
+        cdef void *room = scratch.reserve(table.network_scratch(&self.network, False, rows.batch.rows))
         cdef char *to = <char *> <uintptr_t> address(out)
         cdef fastnn_batch batch = rows.batch
         cdef int64_t first = 0, last, row_stride = out.strides[0] // out.itemsize, row_bytes = out.strides[0]
         self.check_idle()
         batch.scale = fastnn_row_scale(&self.network, &batch)
+        batch.x.by_elements = False
         self.readers += 1
         try:
             while first < batch.rows:
@@ -625,7 +683,7 @@ cdef class Predictor:
         self.n_inputs, self.item_size = network.layers[0].n_inputs, network.bits // 8
         self.is_long = network.network.n_parameters > LONG_ROW
         self.scratch = Workspace()
-        self.scratch.reserve(active_table(network.bits).network_scratch(&network.network, 1))
+        self.scratch.reserve(active_table(network.bits).network_scratch(&network.network, False, 1))
 
     def __call__(self, x, out=None):
         """The output (n_outputs,) for one row x (n_inputs,)."""

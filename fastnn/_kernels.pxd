@@ -39,7 +39,7 @@ cdef extern from "fastnn.h" nogil:
         int type
         const void *indices
         const void *row_starts
-        int index_type
+        int index_type, by_elements
 
     ctypedef struct fastnn_layer:
         int64_t n_inputs, n_outputs, weights, features
@@ -100,9 +100,10 @@ cdef extern from "fastnn.h" nogil:
                                 void *workspace) noexcept nogil
         int64_t (*two_layer_workspace)(const fastnn_two_layer *network) noexcept nogil
         int (*two_layer_in_registers)(const fastnn_two_layer *network) noexcept nogil
-        int64_t (*network_block_rows)(const fastnn_network *network, int64_t rows) noexcept nogil
-        int64_t (*network_workspace)(const fastnn_network *network, int64_t block_rows) noexcept nogil
-        int64_t (*network_scratch)(const fastnn_network *network, int64_t most_rows) noexcept nogil
+        int64_t (*network_block_rows)(const fastnn_network *network, bint by_elements, int64_t rows) noexcept nogil
+        int64_t (*network_workspace)(const fastnn_network *network, bint by_elements,
+                                     int64_t block_rows) noexcept nogil
+        int64_t (*network_scratch)(const fastnn_network *network, bint by_elements, int64_t most_rows) noexcept nogil
         void (*network_forward)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
                                 int64_t first, int64_t last, void *output, double *row_losses,
                                 void *scratch) noexcept nogil

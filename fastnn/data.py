@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import checks
-from fastnn._engine import ELEMENT_TYPES, Rows
+from fastnn._engine import ELEMENT_TYPES, UNORDERED, UNSOUND, Rows, row_order
 from fastnn._kernels import as_floating, sum_squared_error
 
 USUAL_EXPONENTS = 32  # of weights, as powers of two
@@ -19,7 +19,7 @@ CHECKED_ELEMENTS = 1 << 16  # at a time: a check needs little memory beside the 
 class SparseTable:
     """Compressed sparse rows: row i has elements[j] in column indices[j], j from row_starts[i] to row_starts[i + 1].
 
-    The arrays are contiguous and aligned, the last two of int32 or both of int64.
+    The arrays are contiguous and aligned, the last two of int32 or both of int64. The columns of a row ascend.
     """
 
     elements: NDArray[Any]
@@ -29,6 +29,11 @@ class SparseTable:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    @property
+    def n_elements(self) -> int:
+        """How many are stored."""
+        return int(self.row_starts[-1] - self.row_starts[0])
 
 
 def inputs(x: ArrayLike, name: str, n_inputs: int, dtype: np.dtype[Any]) -> Rows:
@@ -75,21 +80,26 @@ def table(value: ArrayLike, name: str, dtype: np.dtype[Any], *, column: bool = F
 
 
 def sparse_table(value: Any, name: str, dtype: np.dtype[Any]) -> SparseTable:
-    """Return SciPy's compressed sparse rows, or an array like them, as the engine reads them, without a copy."""
+    """Return SciPy's compressed sparse rows, or an array like them, as the engine reads them.
+
+    They are copied only where the columns of a row do not ascend, or one comes twice, whose elements then add up. SciPy
+    keeps flags for that, but they are not true of an array that was changed since.
+    """
     if getattr(value, "format", None) != "csr":
         raise TypeError(f"{name} must be a dense array or compressed sparse rows (csr); got {type(value).__name__}")
+    if len(value.shape) != 2:
+        raise ValueError(f"{name} must have 2 dimensions, (rows, columns); got shape {value.shape}")
     n_rows, n_columns = value.shape
     elements = np.require(numeric(value.data, f"{name}.data"), None, ["C", "A"])
     index = np.int32 if value.indices.dtype == value.indptr.dtype == np.int32 else np.int64
     indices, starts = (np.require(part, index, ["C", "A"]) for part in (value.indices, value.indptr))
-    if (
-        starts.shape != (n_rows + 1,)
-        or (np.diff(starts) < 0).any()
-        or starts[0] < 0
-        or starts[-1] > min(len(indices), len(elements))
-        or (len(indices) and not 0 <= indices.min() <= indices.max() < n_columns)
-    ):
+    order = row_order(indices[: len(elements)], starts, n_columns) if starts.shape == (n_rows + 1,) else UNSOUND
+    if order == UNSOUND:
         raise ValueError(f"{name} must be sound compressed sparse rows; its indices or indptr reach outside of it")
+    if order == UNORDERED:
+        ordered = type(value)((value.data, indices, starts), shape=value.shape, copy=True)
+        ordered.sum_duplicates()
+        return sparse_table(ordered, name, dtype)
     check_finite(elements.reshape(-1, 1), f"{name}.data", dtype)
     return SparseTable(elements, indices, starts, (n_rows, n_columns))
 

@@ -273,7 +273,9 @@ class MLP:
         The rows are read where they are: an array of 32 or 64 bit floats, of integers or of booleans is never copied
         whole, whatever its strides, and may be a memory map that is larger than the memory. What is read is rounded to
         the network's dtype. Lists, data frames, float16 and foreign byte orders are converted first. X may also be
-        SciPy's compressed sparse rows, which are not made dense. X and y must not be changed meanwhile.
+        SciPy's compressed sparse rows, which are not made dense; where few elements are stored, only these are
+        multiplied, with the bits of dense rows. Rows whose columns do not ascend are copied. X and y must not be
+        changed meanwhile.
 
         Ctrl-C ends the fit, within some hundredths of a second or one step, and no KeyboardInterrupt is raised: the
         history says `stopped_by` "interrupt" and has the whole epochs, the network has the parameters of the last step,
@@ -408,7 +410,7 @@ class MLP:
         """
         rows = self._inputs(X)
         shape = (len(rows.x), self._layer_sizes[-1])
-        threads = threads_of_call(n_threads, shape[0] * self._engine.parameters.size)
+        threads = threads_of_call(n_threads, self._engine.forward_work(rows))
         result = np.empty(shape, self._dtype)
         if out is not None:
             checks.output_array(out, "out", shape, self._dtype)
@@ -451,7 +453,7 @@ class MLP:
             If another thread is training the network.
         """
         rows = self._rows(X, y, sample_weight)
-        return self._engine.loss(rows, threads_of_call(n_threads, len(rows.x) * self._engine.parameters.size))
+        return self._engine.loss(rows, threads_of_call(n_threads, self._engine.forward_work(rows)))
 
     def loss_and_gradient(
         self,
@@ -501,7 +503,7 @@ class MLP:
         0.0
         """
         rows = self._rows(X, y, sample_weight)
-        threads = threads_of_call(n_threads, 3 * len(rows.x) * self._engine.parameters.size)
+        threads = threads_of_call(n_threads, 3 * self._engine.forward_work(rows))
         return self._engine.loss_and_gradient(rows, threads)
 
     def input_gradient(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:  # noqa: N803

@@ -80,9 +80,10 @@ typedef struct fastnn_table_view {
     int64_t row_stride, column_stride, columns;
     int type;
     /* Compressed sparse rows, unless `indices` is NULL: row i has the elements data[j] in the columns indices[j], for j from
-     * row_starts[i] to row_starts[i + 1], and zeros; elements of one column add up. The strides mean nothing then. */
+     * row_starts[i] to row_starts[i + 1], in ascending columns, and zeros. The strides mean nothing then. */
     const void *indices, *row_starts;
     int index_type; /* of both: FASTNN_INT32 or FASTNN_INT64 */
+    int by_elements; /* whether a network multiplies them element by element, or as dense rows; see kernels/sparse.h */
 } fastnn_table_view;
 
 /* The same table from another row on. */
@@ -201,14 +202,15 @@ typedef struct fastnn_kernels {
     /* Networks of any depth. A block of a batch goes through in two phases. backpropagate takes its rows `first` to `last`,
      * counted in the block, forward and back; any division of the rows among calls, each beginning at a multiple of
      * FASTNN_ROWS_UNIT, gives the same bits. It writes each row's loss, times its weight, to row_losses[i]. gradient then adds the
-     * block's share to the gradient of the weights' rows of slice `slice` of `slices`, or sets it where !accumulate. */
-    int64_t (*network_block_rows)(const fastnn_network *network, int64_t rows);
-    int64_t (*network_workspace)(const fastnn_network *network, int64_t block_rows); /* bytes */
+     * block's share to the gradient of the weights' rows of slice `slice` of `slices`, or sets it where !accumulate. Inputs that
+     * are multiplied `by_elements` need no room. */
+    int64_t (*network_block_rows)(const fastnn_network *network, int by_elements, int64_t rows);
+    int64_t (*network_workspace)(const fastnn_network *network, int by_elements, int64_t block_rows); /* bytes */
     void (*network_backpropagate)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
                                   int64_t block, int64_t block_rows, int64_t first, int64_t last, double *row_losses,
                                   void *workspace, void *scratch);
-    void (*network_gradient)(const fastnn_network *network, void *gradient, int64_t block_rows, int accumulate,
-                             int64_t slice, int64_t slices, const void *workspace);
+    void (*network_gradient)(const fastnn_network *network, void *gradient, const fastnn_batch *batch, int64_t block,
+                             int64_t block_rows, int accumulate, int64_t slice, int64_t slices, const void *workspace);
     /* gradient = the sum of n_parts gradients, which are `stride` elements apart, part by part; of the rows of a slice. */
     void (*network_sum_parts)(const fastnn_network *network, void *gradient, const void *parts, int64_t stride,
                               int64_t n_parts, int64_t slice, int64_t slices);
@@ -218,12 +220,13 @@ typedef struct fastnn_kernels {
     /* The same for one row x (n_inputs), contiguous, of the table's dtype. */
     void (*network_forward_row)(const fastnn_network *network, const void *parameters, const void *x, void *output,
                                 void *scratch);
-    /* d loss / d x (rows, n_inputs) of rows first to last; or where output >= 0 the derivative of that output. */
+    /* d loss / d x (rows, n_inputs) of rows first to last; or where output >= 0 the derivative of that output. It takes the
+     * inputs' place, so these are not multiplied by elements. */
     void (*network_input_gradient)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
                                    int64_t first, int64_t last, int64_t output, void *gradient, int64_t row_stride,
                                    void *scratch);
     /* Bytes for one thread, for batches or blocks of at most so many rows. */
-    int64_t (*network_scratch)(const fastnn_network *network, int64_t most_rows);
+    int64_t (*network_scratch)(const fastnn_network *network, int by_elements, int64_t most_rows);
 
     /* gradient += l2 weights, unless it is NULL; returns the sum of squares of the weights */
     double (*network_penalty)(const fastnn_network *network, const void *parameters, void *gradient, double l2);

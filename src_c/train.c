@@ -92,7 +92,7 @@ static void gradient_by_slices(step_state *s, fastnn_team *team, int64_t thread,
                                            t->row_losses, t->workspace, t->scratch + thread * t->scratch_bytes);
         fastnn_team_wait(team);
         if (thread == 0) add_losses(s->losses, t->row_losses, block, rows);
-        kernels->network_gradient(t->network, t->gradient, rows, block > 0, thread, size, t->workspace);
+        kernels->network_gradient(t->network, t->gradient, batch, block, rows, block > 0, thread, size, t->workspace);
     }
 }
 
@@ -117,7 +117,7 @@ static void add_up_part(step_state *s, int64_t thread, const fastnn_batch *batch
             t->kernels->network_backpropagate(t->network, t->update.parameters, batch, block, rows, 0, rows, row_losses,
                                               workspace, t->scratch + thread * t->scratch_bytes);
             add_losses(s->part_losses[part], row_losses, block, rows);
-            t->kernels->network_gradient(t->network, gradient, rows, accumulate, 0, 1, workspace);
+            t->kernels->network_gradient(t->network, gradient, batch, block, rows, accumulate, 0, 1, workspace);
         }
     }
 }

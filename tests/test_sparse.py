@@ -123,6 +123,8 @@ def test_errors():
     net = network("float32")
     with pytest.raises(ValueError, match="X must have 37 columns, the network's inputs; got shape"):
         net.predict(sparse.csr_array((2, 36)))
+    with pytest.raises(ValueError, match=r"X must have 2 dimensions, \(rows, columns\); got shape \(37,\)"):
+        net.predict(sparse.csr_array(np.ones(37)))
     with pytest.raises(TypeError, match=r"X must be a dense array or compressed sparse rows \(csr\); got csc_array"):
         net.predict(rows(3)[0].tocsc())
     with pytest.raises(ValueError, match=r"X\.data must be finite in float32; got nan"):
@@ -143,6 +145,26 @@ def test_estimators(container, arguments):
     a.set_params(early_stopping=False)
     if a.solver != "lbfgs":
         a.partial_fit(x, y)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_what_an_estimator_refuses_in_sparse_rows():
+    """scikit-learn's errors, though its validation is skipped where it would pass."""
+    pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+    x, dense = rows(80)
+    a = fastnn.MLPRegressor(hidden_layer_sizes=8, max_iter=4, random_state=0).fit(x, dense[:, 0])
+    np.testing.assert_array_equal(a.predict(x), a.predict(dense))
+    np.testing.assert_array_equal(a.predict(x), a.predict(x.tocsc()))
+    with pytest.raises(ValueError, match="X has 36 features, but MLPRegressor is expecting 37"):
+        a.predict(sparse.csr_array((2, 36)))
+    with pytest.raises(ValueError, match="0 sample"):
+        a.predict(sparse.csr_array((0, 37)))
+    with pytest.raises(ValueError, match="contains NaN"):
+        a.predict(broken(data=lambda a: np.where(np.arange(len(a)) == 3, np.nan, a)))
+    with pytest.raises(ValueError, match="Complex"):
+        a.predict(x.astype(complex))
+    with pytest.raises(ValueError, match="n_threads"):
+        a.set_params(n_threads=0).predict(x)
 
 
 def test_memory(dtype):

@@ -1,6 +1,7 @@
 """A fitted estimator: the network that it has learned, and what it does with that."""
 
 import operator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -60,10 +61,15 @@ class Fitted(BaseEstimator):  # type: ignore[misc]
         """Return the network's outputs (n, k).
 
         scikit-learn's validation takes a hundred times as long as one row of a small network. An array of floats, of
-        the right width and finite, could not fail it, but for feature names that are missing.
+        the right width and finite, could not fail it, but for feature names that are missing; nor could sparse rows
+        that the network takes.
         """
         fitted = self.__dict__
-        if type(X) is np.ndarray and X.ndim == 2 and "network_" in fitted and "feature_names_in_" not in fitted:
+        is_plain = "network_" in fitted and "feature_names_in_" not in fitted
+        if is_plain and getattr(X, "format", None) == "csr" and X.shape[0] > 0:
+            with suppress(TypeError, ValueError):  # the validation says what is wrong
+                return self._synchronize().predict(X, n_threads=self.n_threads)
+        if is_plain and type(X) is np.ndarray and X.ndim == 2:
             engine = self._synchronize()._engine
             rows = len(X)
             threads = 1 if rows == 1 else threads_of_call(self.n_threads, rows * engine.parameters.size)

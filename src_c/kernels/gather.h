@@ -8,6 +8,19 @@
 
 typedef fastnn_table_view table_view;
 
+/* Each type that a table may have, and C's name of it. */
+#define ELEMENT_TYPES(DO)                                                                                              \
+    DO(FASTNN_FLOAT32, float)                                                                                          \
+    DO(FASTNN_FLOAT64, double)                                                                                         \
+    DO(FASTNN_INT8, int8_t)                                                                                            \
+    DO(FASTNN_INT16, int16_t)                                                                                          \
+    DO(FASTNN_INT32, int32_t)                                                                                          \
+    DO(FASTNN_INT64, int64_t)                                                                                          \
+    DO(FASTNN_UINT8, uint8_t)                                                                                          \
+    DO(FASTNN_UINT16, uint16_t)                                                                                        \
+    DO(FASTNN_UINT32, uint32_t)                                                                                        \
+    DO(FASTNN_UINT64, uint64_t)
+
 INLINE const char *row_of(const table_view *from, const int64_t *order, int64_t i) {
     return (const char *)from->data + (order ? order[i] : i) * from->row_stride;
 }
@@ -23,16 +36,7 @@ static void gather_row(real *panel, int64_t lanes, const table_view *from, const
             panel[j * lanes] = (real)element;                                                                          \
         }                                                                                                              \
         break;
-        CASE(FASTNN_FLOAT32, float)
-        CASE(FASTNN_FLOAT64, double)
-        CASE(FASTNN_INT8, int8_t)
-        CASE(FASTNN_INT16, int16_t)
-        CASE(FASTNN_INT32, int32_t)
-        CASE(FASTNN_INT64, int64_t)
-        CASE(FASTNN_UINT8, uint8_t)
-        CASE(FASTNN_UINT16, uint16_t)
-        CASE(FASTNN_UINT32, uint32_t)
-        CASE(FASTNN_UINT64, uint64_t)
+        ELEMENT_TYPES(CASE)
 #undef CASE
     }
 }
@@ -41,27 +45,44 @@ INLINE int64_t index_at(const void *indices, int type, int64_t i) {
     return type == FASTNN_INT32 ? ((const int32_t *)indices)[i] : ((const int64_t *)indices)[i];
 }
 
-/* The elements that a sparse row has, into a lane of zeros. */
-static void gather_sparse_row(real *panel, int64_t lanes, const table_view *from, int64_t row) {
-    const int64_t first = index_at(from->row_starts, from->index_type, row);
-    const int64_t last = index_at(from->row_starts, from->index_type, row + 1);
+/* Where in a table's arrays the elements of a sparse row begin, and where they end. */
+typedef struct {
+    int64_t first, last;
+} sparse_row;
+
+INLINE sparse_row sparse_row_of(const table_view *from, int64_t row) {
+    return (sparse_row){index_at(from->row_starts, from->index_type, row),
+                        index_at(from->row_starts, from->index_type, row + 1)};
+}
+
+/* Some elements of a sparse row. */
+typedef struct {
+    int64_t count;
+    int64_t columns[64];
+    real values[64];
+} elements;
+
+/* As many as there is room for, or as the row has, which is then without them. */
+static void take_elements(elements *to, const table_view *from, sparse_row *row) {
+    to->count = smaller(row->last - row->first, sizeof to->values / sizeof *to->values);
+    for (int64_t i = 0; i < to->count; i++) to->columns[i] = index_at(from->indices, from->index_type, row->first + i);
     switch (from->type) {
 #define CASE(name, type)                                                                                               \
     case name:                                                                                                         \
-        for (int64_t j = first; j < last; j++)                                                                         \
-            panel[index_at(from->indices, from->index_type, j) * lanes] += (real)((const type *)from->data)[j];        \
+        for (int64_t i = 0; i < to->count; i++) to->values[i] = (real)((const type *)from->data)[row->first + i];      \
         break;
-        CASE(FASTNN_FLOAT32, float)
-        CASE(FASTNN_FLOAT64, double)
-        CASE(FASTNN_INT8, int8_t)
-        CASE(FASTNN_INT16, int16_t)
-        CASE(FASTNN_INT32, int32_t)
-        CASE(FASTNN_INT64, int64_t)
-        CASE(FASTNN_UINT8, uint8_t)
-        CASE(FASTNN_UINT16, uint16_t)
-        CASE(FASTNN_UINT32, uint32_t)
-        CASE(FASTNN_UINT64, uint64_t)
+        ELEMENT_TYPES(CASE)
 #undef CASE
+    }
+    row->first += to->count;
+}
+
+/* Into a lane of zeros. */
+static void gather_sparse_row(real *panel, int64_t lanes, const table_view *from, sparse_row row) {
+    elements some;
+    while (row.first < row.last) {
+        take_elements(&some, from, &row);
+        for (int64_t i = 0; i < some.count; i++) panel[some.columns[i] * lanes] = some.values[i];
     }
 }
 
@@ -97,7 +118,8 @@ static void gather_panel(real *panel, int64_t lanes, const table_view *from, con
     int64_t i = 0;
     if (from->indices) {
         memset(panel, 0, (size_t)(from->columns * lanes) * sizeof(real));
-        for (; i < rows; i++) gather_sparse_row(panel + i, lanes, from, order ? order[first + i] : first + i);
+        for (; i < rows; i++)
+            gather_sparse_row(panel + i, lanes, from, sparse_row_of(from, order ? order[first + i] : first + i));
         return;
     }
     if (is_plain(from)) {

@@ -172,4 +172,10 @@ static void softmax_panel(real *z, int64_t k, int64_t lanes) {
     for (int64_t i = 0; i < lanes; i += VLEN) softmax_of_lanes(z + i, k, lanes, v_first(VLEN), 0);
 }
 
+/* Whether the loss's delta is by z, its output activation included. */
+static int is_fused(int loss) {
+    return loss == FASTNN_POISSON || loss == FASTNN_POISSON_DEVIANCE || loss == FASTNN_BINARY_CROSS_ENTROPY ||
+           loss == FASTNN_CROSS_ENTROPY;
+}
+
 #endif

@@ -1,0 +1,86 @@
+/* The gradient of the parameters from the activations and deltas of a block, and the step along it, slice by slice. */
+#ifndef FASTNN_KERNELS_GRADIENT_H
+#define FASTNN_KERNELS_GRADIENT_H
+
+/* Which rows of a layer's weights, the biases' row included, are in slice `slice` of `slices`. A slice is a stretch of the
+ * parameters that costs as much as the others: of the rows of all layers, one after the other, each weighted with its vectors.
+ * It begins between two tiles of a layer that has many. */
+static void slice_rows(const network *w, int64_t l, int64_t slice, int64_t slices, int64_t *first, int64_t *last) {
+    enum { MANY_TILES = 8 };
+    int64_t cost = 0, before = 0;
+    for (int64_t i = 0; i < w->n_layers; i++) {
+        const layer *of = w->layers + i;
+        if (i == l) before = cost;
+        cost += (of->n_inputs + of->bias) * rounded_up(of->n_outputs, VLEN);
+    }
+    const layer *of = w->layers + l;
+    const int64_t rows = of->n_inputs + of->bias, unit = rows < MANY_TILES * TILE_ROWS ? 1 : TILE_ROWS;
+    int64_t ends[2];
+    for (int i = 0; i < 2; i++) {
+        const int64_t to = cost * (slice + i) / slices - before, each = rounded_up(of->n_outputs, VLEN) * unit;
+        ends[i] = to <= 0 ? 0 : smaller(rows, (to + each / 2) / each * unit);
+    }
+    *first = ends[0];
+    *last = slice == slices - 1 ? rows : ends[1];
+}
+
+/* The gradient of a layer of one output. */
+static void column_gradient(real *gradient, const real *inputs, int64_t panel, const real *deltas, int accumulate,
+                            int64_t m, rows_layout r) {
+    for (int64_t p = 0; p < r.panels; p++)
+        row_product(gradient, deltas + p * r.lanes, 1, (matrix){inputs + p * panel, 1, r.lanes, 0, 0},
+                    accumulate || p > 0, m, smaller(r.rows - p * r.lanes, r.lanes));
+}
+
+/* Of the weights of layer l, rows i to end, whose inputs and deltas are those of a block. */
+static void layer_gradient(const network *w, int64_t l, real *gradient, int accumulate, int64_t i, int64_t end,
+                           const void *workspace, rows_layout r) {
+    const int64_t n = w->layers[l].n_outputs, jump = panel_size(w, l, r) - r.lanes, rows = r.lanes * r.panels;
+    const real *inputs = activations(w, l, workspace, r);
+    const matrix deltas = {transposed_deltas(w, l, workspace, r), TILE_COLUMNS, 1, 0, 0};
+    if (n == 1)
+        column_gradient(gradient + i, inputs + i * r.lanes, jump + r.lanes, deltas.at, accumulate, end - i, r);
+    else
+        block_product((target){gradient + i * n, n, 1}, TILE_COLUMNS,
+                      (matrix){inputs + i * r.lanes, r.lanes, 1, r.lanes, jump}, deltas, rows * TILE_COLUMNS,
+                      accumulate, (epilogue){NO_EPILOGUE, NULL, 0}, end - i, n, r.rows, NULL);
+}
+
+static void network_gradient(const network *w, void *gradient, const batch *data, int64_t block, int64_t block_rows,
+                             int accumulate, int64_t slice, int64_t slices, const void *workspace) {
+    const rows_layout r = layout_of(block_rows, data->x.by_elements);
+    for (int64_t l = 0; l < w->n_layers; l++) {
+        real *const of_layer = (real *)gradient + w->layers[l].weights;
+        int64_t i, end;
+        slice_rows(w, l, slice, slices, &i, &end);
+        if (i < end && l == 0 && r.by_elements)
+            sparse_gradient(of_layer, &data->x, data->order, block, transposed_deltas(w, 0, workspace, r), r.rows,
+                            r.lanes * r.panels, w->layers[0].n_outputs, accumulate, i, end);
+        else if (i < end)
+            layer_gradient(w, l, of_layer, accumulate, i, end, workspace, r);
+    }
+}
+
+static void network_sum_parts(const network *w, void *gradient, const void *parts, int64_t stride, int64_t n_parts,
+                              int64_t slice, int64_t slices) {
+    for (int64_t l = 0; l < w->n_layers; l++) {
+        const layer *of = w->layers + l;
+        int64_t first, last;
+        slice_rows(w, l, slice, slices, &first, &last);
+        const int64_t at = of->weights + first * of->n_outputs;
+        add_parts((real *)gradient + at, (const real *)parts + at, stride, n_parts, (last - first) * of->n_outputs);
+    }
+}
+
+/* Update the parameters whose gradient is that of the slice. */
+static void network_update(const network *w, const fastnn_update *u, int64_t slice, int64_t slices) {
+    for (int64_t l = 0; slices > 1 && l < w->n_layers; l++) {
+        const layer *of = w->layers + l;
+        int64_t first, last;
+        slice_rows(w, l, slice, slices, &first, &last);
+        update_parameters(u, of->weights + first * of->n_outputs, of->weights + last * of->n_outputs);
+    }
+    if (slices == 1) update_parameters(u, 0, w->n_parameters);
+}
+
+#endif
