@@ -76,7 +76,7 @@ class BuildExtensions(build_ext):
             return ["/std:c11", "/O2", "/fp:precise"]
         flags = ["-std=c11", optimization, "-g0", "-fno-fast-math", "-ffp-contract=off"]
         if "sanitize" in build_options():
-            flags += ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
+            flags += ["-O1", "-g1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
             flags += ["-fno-sanitize-recover=undefined"]
         return flags
 
