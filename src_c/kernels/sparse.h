@@ -30,7 +30,7 @@ INLINE void store_row(real *row, int v, vec a, vpart last, const int vectors, co
 INLINE void prefetch_row(const elements *x, int64_t i, const real *b, int64_t n, const int vectors) {
     const real *row = b + x->columns[smaller(i + SPARSE_AHEAD, x->count - 1)] * n;
     UNROLL
-    for (int v = 0; v < vectors; v++) PREFETCH(row + v * VLEN);
+    for (int v = 0; v < vectors; v += LANES / VLEN) PREFETCH(row + v * VLEN);
 }
 
 /* c += the elements times their rows of b, which are n elements apart. */
