@@ -561,7 +561,8 @@ cdef class Network:
 
     def predict(self, Rows rows, out, int64_t n_threads):
         """The outputs (n, k) into `out`, a C-ordered array of the network's dtype."""
-        self.run_prediction(rows, out, n_threads)
+        cdef fastnn_prediction p
+        self.run_prediction(&p, rows, out, n_threads)
 
     def predict_plain(self, x, int64_t n_threads):
         """The outputs (n, k) for x (n, d), or None where x is not plain: contiguous, of the network's dtype and finite.
@@ -571,6 +572,7 @@ cdef class Network:
         cdef const fastnn_kernels *table = active_table(self.bits)
         cdef array_fields *fields = <array_fields *> <void *> x
         cdef int64_t item_size = self.bits // 8, n_inputs = self.layers[0].n_inputs, n
+        cdef fastnn_prediction p
         cdef Workspace scratch
         if (type(x) is not ndarray or fields.nd != 2 or <void *> fields.descr != <void *> self.dtype
                 or fields.dimensions[0] == 0 or fields.dimensions[1] != n_inputs
@@ -579,13 +581,13 @@ cdef class Network:
                 or <uintptr_t> fields.data % item_size != 0):
             return None
         n = fields.dimensions[0]
-        self.check_idle()
-        if not table.sum_squared_error(fields.data, fields.data, n * n_inputs) == 0:  # the squares of x - x
-            return None
         out = empty((n, self.layers[self.network.n_layers - 1].n_outputs), self.dtype)
         if n != 1 or self.network.n_parameters > LONG_ROW:
-            self.run_prediction(Rows(x), out, n_threads)
-            return out
+            self.run_prediction(&p, Rows(x), out, n_threads, checks=True)
+            return out if p.not_finite == 0 else None
+        self.check_idle()
+        if not table.sum_squared_error(fields.data, fields.data, n_inputs) == 0:  # the squares of x - x
+            return None
         scratch = Workspace()
         table.network_forward_row(&self.network, self.first_parameter, fields.data,
                                   (<array_fields *> <void *> out).data,
@@ -594,18 +596,21 @@ cdef class Network:
 
     def loss(self, Rows rows, int64_t n_threads):
         """The objective of some rows."""
-        return self.run_prediction(rows, None, n_threads)
-
-    cdef double run_prediction(self, Rows rows, object out, int64_t n_threads) except *:
-        cdef const fastnn_kernels *table = active_table(self.bits)
         cdef fastnn_prediction p
+        self.run_prediction(&p, rows, None, n_threads)
+        return p.loss
+
+    cdef int run_prediction(self, fastnn_prediction *p, Rows rows, object out, int64_t n_threads,
+                            bint checks=False) except -1:
+        """The outputs into `out`, or the loss into `p` if that is None. With `checks`, p.not_finite says what they found."""
+        cdef const fastnn_kernels *table = active_table(self.bits)
         cdef Workspace scratch = Workspace(), row_losses = Workspace()
         cdef bint done = rows.batch.rows == 0
         self.check_idle()
         p.kernels, p.network, p.data = table, &self.network, rows.batch
         p.parameters = self.first_parameter
         p.scratch_bytes = table.network_scratch(&self.network, rows.batch.x.by_elements, rows.batch.rows)
-        p.team, p.position = NULL, 0
+        p.team, p.position, p.checks, p.not_finite = NULL, 0, checks, 0
         p.scratch = <char *> scratch.reserve(p.scratch_bytes * n_threads)
         p.output = p.row_losses = NULL
         p.loss = 0
@@ -619,12 +624,12 @@ cdef class Network:
             p.team = fastnn_team_start(n_threads)
             while not done:
                 with nogil:
-                    done = fastnn_predict(&p, UNINTERRUPTED)
+                    done = fastnn_predict(p, UNINTERRUPTED)
                 PyErr_CheckSignals()
         finally:
             fastnn_team_stop(p.team)
             self.readers -= 1
-        return p.loss
+        return 0
 
     def loss_and_gradient(self, Rows rows, int64_t n_threads):
         """The objective of some rows as one batch, and its gradient in a new array."""

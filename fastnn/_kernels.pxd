@@ -157,6 +157,8 @@ cdef extern from "fastnn.h" nogil:
         int64_t scratch_bytes
         fastnn_team *team
         int64_t position
+        int checks
+        int64_t not_finite
         double loss
 
     int FASTNN_RUNNING, FASTNN_FINISHED, FASTNN_STOPPED_EARLY, FASTNN_OUT_OF_TIME, FASTNN_NOT_FINITE

@@ -408,6 +408,9 @@ class MLP:
         RuntimeError
             If another thread is training the network.
         """
+        outputs = self._predict_plain(X, n_threads) if out is None else None
+        if outputs is not None:
+            return outputs
         rows = self._inputs(X)
         shape = (len(rows.x), self._layer_sizes[-1])
         threads = threads_of_call(n_threads, self._engine.forward_work(rows))
@@ -421,6 +424,17 @@ class MLP:
             return result
         out[...] = result
         return out
+
+    def _predict_plain(self, X: Any, n_threads: int | None = None) -> NDArray[Any] | None:  # noqa: N803
+        """Return the outputs if X is contiguous, of the network's dtype and finite, else None.
+
+        X is looked at piece by piece, while it is in the cache: one pass less through memory.
+        """
+        if type(X) is not np.ndarray or X.ndim != 2:
+            return None
+        alone = len(X) == 1 and n_threads is None
+        threads = 1 if alone else threads_of_call(n_threads, len(X) * self._engine.parameters.size)
+        return self._engine.predict_plain(X, threads)
 
     def loss(
         self,

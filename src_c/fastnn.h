@@ -309,6 +309,8 @@ typedef struct fastnn_prediction {
     int64_t scratch_bytes;
     fastnn_team *team;
     int64_t position; /* the rows that are done; the caller sets it to 0 at first */
+    int checks; /* the inputs, contiguous and of the kernels' dtype, may not be finite: look at them as they are read */
+    int64_t not_finite; /* pieces of rows that are not, and that have no outputs; 0 at first */
     double losses[FASTNN_LOSS_LANES];
     double loss; /* at the end: the objective of the rows */
 } fastnn_prediction;

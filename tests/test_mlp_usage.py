@@ -149,6 +149,20 @@ class TestOut:
         np.testing.assert_array_equal(first, kept)
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("row", [0, 255, 256, 1000, 9999])
+def test_predict_finds_what_is_not_finite_wherever_it_is(isa, dtype, row, n_threads, monkeypatch):
+    """Rows are looked at piece by piece while they are used; relu alone would make a prediction of -inf."""
+    monkeypatch.setattr("fastnn.threads.WORK_PER_STARTED_THREAD", 1)
+    net = fastnn.MLP([3, 4, 2], dtype=dtype.name, seed=0)
+    x = np.random.default_rng(0).normal(size=(10_000, 3)).astype(dtype)
+    expected = net.predict(x.tolist(), n_threads=1)
+    np.testing.assert_array_equal(net.predict(x, n_threads=n_threads), expected)
+    x[row, 2] = -np.inf
+    with pytest.raises(ValueError, match=f"X must be finite in {dtype}; got -inf in row {row}, column 2"):
+        net.predict(x, n_threads=n_threads)
+
+
 class TestPredictor:
     """A function of one row."""
 

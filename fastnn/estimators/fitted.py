@@ -9,7 +9,6 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.mlp import MLP
-from fastnn.threads import threads_of_call
 
 FEW_ELEMENTS = 1 << 16  # elements of X, beyond which scikit-learn's validation does not matter beside the arithmetic
 
@@ -70,13 +69,11 @@ class Fitted(BaseEstimator):  # type: ignore[misc]
             with suppress(TypeError, ValueError):  # the validation says what is wrong
                 return self._synchronize().predict(X, n_threads=self.n_threads)
         if is_plain and type(X) is np.ndarray and X.ndim == 2:
-            engine = self._synchronize()._engine
-            rows = len(X)
-            threads = 1 if rows == 1 else threads_of_call(self.n_threads, rows * engine.parameters.size)
-            outputs = engine.predict_plain(X, threads)
+            network = self._synchronize()
+            outputs = network._predict_plain(X, self.n_threads)
             if outputs is None and X.dtype.char in "fd" and X.size <= FEW_ELEMENTS:
                 with np.errstate(over="ignore"):  # what is too large for float32 takes the long way
-                    outputs = engine.predict_plain(np.ascontiguousarray(X, engine.dtype), threads)
+                    outputs = network._predict_plain(np.ascontiguousarray(X, network.dtype), self.n_threads)
             if outputs is not None:
                 return outputs
         check_is_fitted(self)
