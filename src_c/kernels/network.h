@@ -386,23 +386,31 @@ static void column_gradient(real *gradient, const real *inputs, int64_t panel, c
                     accumulate || p > 0, m, smaller(r.rows - p * r.lanes, r.lanes));
 }
 
+/* Of rows `first` to `last` of layer l's weights the gradient, to c, from `depth` rows of the block at a time. */
+static void layer_gradient(const network *w, int64_t l, real *c, rows_layout r, int accumulate, int64_t first,
+                           int64_t last, int64_t depth, const void *workspace) {
+    const int64_t n = w->layers[l].n_outputs, size = panel_size(w, l, r), rows = r.lanes * r.panels;
+    const real *inputs = activations(w, l, workspace, r) + first * r.lanes;
+    const real *deltas = transposed_deltas(w, l, workspace, r);
+    if (n == 1) {
+        column_gradient(c, inputs, size, deltas, accumulate, last - first, r);
+        return;
+    }
+    for (int64_t k = 0; k < r.rows; k += depth)
+        block_product(
+            (target){c, n, 1}, TILE_COLUMNS, (matrix){inputs + k / r.lanes * size, r.lanes, 1, r.lanes, size - r.lanes},
+            (matrix){deltas + k * TILE_COLUMNS, TILE_COLUMNS, 1, 0, 0}, rows * TILE_COLUMNS, accumulate || k > 0,
+            (epilogue){NO_EPILOGUE, NULL, 0}, last - first, n, smaller(r.rows - k, depth), NULL);
+}
+
 static void network_gradient(const network *w, void *gradient, int64_t block_rows, int accumulate, int64_t slice,
                              int64_t slices, const void *workspace) {
-    const rows_layout r = layout_of(block_rows);
     for (int64_t l = 0; l < w->n_layers; l++) {
-        const layer *of = w->layers + l;
-        const int64_t n = of->n_outputs, jump = panel_size(w, l, r) - r.lanes, rows = r.lanes * r.panels;
-        const real *inputs = activations(w, l, workspace, r);
-        const matrix deltas = {transposed_deltas(w, l, workspace, r), TILE_COLUMNS, 1, 0, 0};
-        int64_t i, end;
-        slice_rows(w, l, slice, slices, &i, &end);
-        if (i < end && n == 1)
-            column_gradient((real *)gradient + of->weights + i, inputs + i * r.lanes, jump + r.lanes, deltas.at,
-                            accumulate, end - i, r);
-        else if (i < end)
-            block_product((target){(real *)gradient + of->weights + i * n, n, 1}, TILE_COLUMNS,
-                          (matrix){inputs + i * r.lanes, r.lanes, 1, r.lanes, jump}, deltas, rows * TILE_COLUMNS,
-                          accumulate, (epilogue){NO_EPILOGUE, NULL, 0}, end - i, n, block_rows, NULL);
+        int64_t first, last;
+        slice_rows(w, l, slice, slices, &first, &last);
+        if (first < last)
+            layer_gradient(w, l, (real *)gradient + w->layers[l].weights + first * w->layers[l].n_outputs,
+                           layout_of(block_rows), accumulate, first, last, block_rows, workspace);
     }
 }
 
@@ -426,6 +434,42 @@ static void network_update(const network *w, const fastnn_update *u, int64_t sli
         update_parameters(u, of->weights + first * of->n_outputs, of->weights + last * of->n_outputs);
     }
     if (slices == 1) update_parameters(u, 0, w->n_parameters);
+}
+
+/* The same update from parameter `from` on, whose gradient is at `gradient`. */
+static fastnn_update update_from(const fastnn_update *u, int64_t from, real *gradient) {
+    fastnn_update rest = *u;
+    rest.parameters = (real *)u->parameters + from;
+    if (u->first) rest.first = (real *)u->first + from;
+    if (u->second) rest.second = (real *)u->second + from;
+    rest.gradient = gradient;
+    return rest;
+}
+
+/* The gradient of a whole batch and at once the update. Of a network that takes much of the second cache, a piece of the
+ * gradient is made and used while it is near, and the next one takes its place: so it pays to add it up from few rows of the
+ * batch at a time, whose panels then stay in the first cache. */
+static void network_step(const network *w, const fastnn_update *u, int64_t rows, int64_t slice, int64_t slices,
+                         const void *workspace) {
+    enum { NEAR_BYTES = 256 * 1024, PIECE_BYTES = 96 * 1024, DEPTH = 128 };
+    if (w->n_parameters * (int64_t)sizeof(real) <= NEAR_BYTES) {
+        network_gradient(w, u->gradient, rows, 0, slice, slices, workspace);
+        network_update(w, u, slice, slices);
+        return;
+    }
+    for (int64_t l = 0; l < w->n_layers; l++) {
+        const int64_t n = w->layers[l].n_outputs, at = w->layers[l].weights;
+        const int64_t tiles = PIECE_BYTES / (n * TILE_ROWS * (int64_t)sizeof(real)) + 1;
+        int64_t first, last;
+        slice_rows(w, l, slice, slices, &first, &last);
+        real *const gradient = (real *)u->gradient + at + first * n;
+        for (int64_t next; first < last; first = next) {
+            next = smaller(last, first + tiles * TILE_ROWS);
+            const fastnn_update of_piece = update_from(u, at + first * n, gradient);
+            layer_gradient(w, l, gradient, layout_of(rows), 0, first, next, DEPTH, workspace);
+            update_parameters(&of_piece, 0, (next - first) * n);
+        }
+    }
 }
 
 /* A group of a batch that no gradient is wanted of lies in the scratch memory. */
