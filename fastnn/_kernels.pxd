@@ -74,7 +74,7 @@ cdef extern from "fastnn.h" nogil:
         void *parameters
         void *first
         void *second
-        const void *gradient
+        void *gradient
 
     ctypedef struct fastnn_kernels:
         const char *isa

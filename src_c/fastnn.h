@@ -159,7 +159,7 @@ typedef struct fastnn_update {
     int rate_in_velocity; /* momentum: the velocity is that of the parameters, not of the gradient */
     int epsilon_hat; /* adam: epsilon is not corrected for the bias */
     void *parameters, *first, *second;
-    const void *gradient;
+    void *gradient;
 } fastnn_update;
 
 typedef struct fastnn_kernels {
@@ -233,6 +233,10 @@ typedef struct fastnn_kernels {
     double (*sum_of_squares)(const void *x, int64_t n);
     /* Move the parameters of a slice along their gradient; gradient of the same slice is all that it needs. */
     void (*network_update)(const fastnn_network *network, const fastnn_update *update, int64_t slice, int64_t slices);
+    /* gradient of a block that is a whole batch, then update. The gradient's memory is used, but what it holds at the end is not
+     * the gradient. */
+    void (*network_step)(const fastnn_network *network, const fastnn_update *update, const fastnn_batch *batch,
+                         int64_t slice, int64_t slices, const void *workspace);
 
     /* Independent fused multiply-adds in registers, to measure the peak; returns how many floating-point operations it
      * did, with a multiply-add counted as two. `sink` takes one element. */

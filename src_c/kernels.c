@@ -114,6 +114,7 @@ const fastnn_kernels TABLE(ISA_NAME, FASTNN_BITS) = {
     .network_gradient = network_gradient,
     .network_sum_parts = network_sum_parts,
     .network_update = network_update,
+    .network_step = network_step,
     .network_forward = network_forward,
     .network_forward_row = network_forward_row,
     .network_input_gradient = network_input_gradient,

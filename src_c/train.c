@@ -77,8 +77,16 @@ static void share(int64_t rows, int64_t thread, int64_t size, int64_t *first, in
     *last = smaller(rows, units * (thread + 1) / size * FASTNN_ROWS_UNIT);
 }
 
-/* The gradient of a batch by slices, this thread's one. The team waits after the rows of each block. */
-static void gradient_by_slices(step_state *s, fastnn_team *team, int64_t thread, const fastnn_batch *batch) {
+/* Whether each piece of the gradient can be used at once: nobody needs the whole, and it does not grow from block to block. */
+static int moves_at_once(const fastnn_training *t, const fastnn_batch *batch) {
+    return t->network->l2 == 0 && t->clip_norm == 0 && batch->rows <= t->block_rows &&
+           fastnn_parts(t->network, batch->rows) == 0;
+}
+
+/* The gradient of a batch by slices, this thread's one, or with an update, at once, that step. The team waits after the rows of
+ * each block. */
+static void gradient_by_slices(step_state *s, fastnn_team *team, int64_t thread, const fastnn_batch *batch,
+                               const fastnn_update *update) {
     fastnn_training *t = s->training;
     const fastnn_kernels *kernels = t->kernels;
     const int64_t size = fastnn_team_size(team);
@@ -92,7 +100,11 @@ static void gradient_by_slices(step_state *s, fastnn_team *team, int64_t thread,
                                            t->row_losses, t->workspace, t->scratch + thread * t->scratch_bytes);
         fastnn_team_wait(team);
         if (thread == 0) add_losses(s->losses, t->row_losses, block, rows);
-        kernels->network_gradient(t->network, t->gradient, batch, block, rows, block > 0, thread, size, t->workspace);
+        if (update)
+            kernels->network_step(t->network, update, batch, thread, size, t->workspace);
+        else
+            kernels->network_gradient(t->network, t->gradient, batch, block, rows, block > 0, thread, size,
+                                      t->workspace);
     }
 }
 
@@ -135,13 +147,14 @@ static void gradient_by_parts(step_state *s, fastnn_team *team, int64_t thread, 
         for (int i = 0; i < FASTNN_LOSS_LANES; i++) s->losses[i] += s->part_losses[part][i];
 }
 
-/* The gradient of a batch, this thread's slice of it. */
-static void batch_gradient(step_state *s, fastnn_team *team, int64_t thread, const fastnn_batch *batch) {
+/* The gradient of a batch, this thread's slice of it; with an update, where it moves_at_once, that step instead. */
+static void batch_gradient(step_state *s, fastnn_team *team, int64_t thread, const fastnn_batch *batch,
+                           const fastnn_update *update) {
     const int64_t n_parts = fastnn_parts(s->training->network, batch->rows);
     if (n_parts > 0)
         gradient_by_parts(s, team, thread, batch, n_parts);
     else
-        gradient_by_slices(s, team, thread, batch);
+        gradient_by_slices(s, team, thread, batch, update);
 }
 
 /* The objective, once the row losses and, where there is a penalty, the gradient are complete. */
@@ -190,18 +203,20 @@ static void train(void *context, fastnn_team *team, int64_t thread) {
         const double weight = weight_sum(&batch);
         batch.scale = gradient_scale(t->network, weight);
         if (thread == 0) s->weight = weight;
-        batch_gradient(s, team, thread, &batch);
+        const int at_once = moves_at_once(t, &batch);
+        update.beta_1_power *= update.beta_1;
+        update.beta_2_power *= update.beta_2;
+        update.flushes = i % FLUSH_INTERVAL == 0;
+        update.gradient_scale = 1;
+        batch_gradient(s, team, thread, &batch, at_once ? &update : NULL);
         if (whole_gradient) fastnn_team_wait(team);
         if (thread == 0) {
             finish_objective(s);
             if (t->clip_norm != 0) clip(s);
         }
         if (whole_gradient) fastnn_team_wait(team);
-        update.beta_1_power *= update.beta_1;
-        update.beta_2_power *= update.beta_2;
-        update.flushes = i % FLUSH_INTERVAL == 0;
-        update.gradient_scale = t->clip_norm != 0 ? s->gradient_scale : 1;
-        t->kernels->network_update(t->network, &update, thread, size);
+        if (t->clip_norm != 0) update.gradient_scale = s->gradient_scale;
+        if (!at_once) t->kernels->network_update(t->network, &update, thread, size);
         if (thread == 0) {
             t->loss += s->objective * (double)batch.rows;
             t->first = i + 1;
@@ -269,7 +284,7 @@ static void compute_gradient(void *context, fastnn_team *team, int64_t thread) {
     step_state *s = context;
     fastnn_batch batch = s->training->data;
     batch.scale = gradient_scale(s->training->network, s->weight);
-    batch_gradient(s, team, thread, &batch);
+    batch_gradient(s, team, thread, &batch, NULL);
     fastnn_team_wait(team);
     if (thread == 0) finish_objective(s);
 }

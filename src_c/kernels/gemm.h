@@ -15,11 +15,12 @@
 enum { TILE_COLUMNS = TILE_VECTORS * VLEN };
 enum { PACK_BYTES = 128 * 1024 }; /* a larger B is packed even where its rows are contiguous */
 
-/* A packed panel of A: a power of two that holds TILE_ROWS. The tiles of a block are at most one more than fit in it. */
+/* A packed panel of A: a power of two that holds TILE_ROWS. A block is of BLOCK_ROWS, the last may have a tile more. */
 enum { PACKED_ROWS = TILE_ROWS <= 8 ? 8 : 16, PACKED_A = (BLOCK_ROWS / TILE_ROWS + 1) * PACKED_ROWS * BLOCK_K + VLEN };
 
 _Static_assert((int)TILE_ROWS <= 12, "tile_of has 12 heights");
 _Static_assert(TILE_VECTORS <= 4, "tile_of has 4 widths");
+_Static_assert((int)BLOCK_ROWS % (int)TILE_ROWS == 0, "a block is whole tiles");
 _Static_assert((int)BLOCK_COLUMNS >= (int)TILE_COLUMNS, "a block holds a panel");
 
 /* How rows are shared out among tiles: evenly, so that the last one is no sliver. The first `longer` tiles have one row more. */
@@ -257,11 +258,12 @@ static void pack_rows(real *packed, matrix a, int64_t m, int64_t k) {
     }
 }
 
-/* One block of k: the panels of C and B lie `panel` elements apart. packed_a is NULL for an A that is read in place. */
+/* One block of k: the panels of C and B lie `panel` elements apart. packed_a is NULL for an A that is read in place. A few rows
+ * that are left belong to the last block: a sliver of their own would take all of B's panels for them. */
 static void block_product(target c, int64_t c_panel, matrix a, matrix b, int64_t b_panel, int accumulate, epilogue e,
                           int64_t m, int64_t n, int64_t k, real *packed_a) {
-    for (int64_t i = 0; i < m; i += BLOCK_ROWS) {
-        const int64_t rows = smaller(m - i, BLOCK_ROWS);
+    for (int64_t i = 0, rows; i < m; i += rows) {
+        rows = m - i <= BLOCK_ROWS + TILE_ROWS ? m - i : BLOCK_ROWS;
         const tiling by = tiling_of(rows);
         matrix a_rows = below(a, i);
         if (packed_a) {

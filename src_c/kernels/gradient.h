@@ -32,32 +32,36 @@ static void column_gradient(real *gradient, const real *inputs, int64_t panel, c
                     accumulate || p > 0, m, smaller(r.rows - p * r.lanes, r.lanes));
 }
 
-/* Of the weights of layer l, rows i to end, whose inputs and deltas are those of a block. */
-static void layer_gradient(const network *w, int64_t l, real *gradient, int accumulate, int64_t i, int64_t end,
-                           const void *workspace, rows_layout r) {
-    const int64_t n = w->layers[l].n_outputs, jump = panel_size(w, l, r) - r.lanes, rows = r.lanes * r.panels;
-    const real *inputs = activations(w, l, workspace, r);
-    const matrix deltas = {transposed_deltas(w, l, workspace, r), TILE_COLUMNS, 1, 0, 0};
-    if (n == 1)
-        column_gradient(gradient + i, inputs + i * r.lanes, jump + r.lanes, deltas.at, accumulate, end - i, r);
-    else
-        block_product((target){gradient + i * n, n, 1}, TILE_COLUMNS,
-                      (matrix){inputs + i * r.lanes, r.lanes, 1, r.lanes, jump}, deltas, rows * TILE_COLUMNS,
-                      accumulate, (epilogue){NO_EPILOGUE, NULL, 0}, end - i, n, r.rows, NULL);
+/* Of rows `first` to `last` of layer l's weights the gradient, to c, from `depth` rows of the block at a time. */
+static void layer_gradient(const network *w, int64_t l, real *c, rows_layout r, int accumulate, int64_t first,
+                           int64_t last, int64_t depth, const void *workspace) {
+    const int64_t n = w->layers[l].n_outputs, size = panel_size(w, l, r), rows = r.lanes * r.panels;
+    const real *inputs = activations(w, l, workspace, r) + first * r.lanes;
+    const real *deltas = transposed_deltas(w, l, workspace, r);
+    if (n == 1) {
+        column_gradient(c, inputs, size, deltas, accumulate, last - first, r);
+        return;
+    }
+    for (int64_t k = 0; k < r.rows; k += depth)
+        block_product(
+            (target){c, n, 1}, TILE_COLUMNS, (matrix){inputs + k / r.lanes * size, r.lanes, 1, r.lanes, size - r.lanes},
+            (matrix){deltas + k * TILE_COLUMNS, TILE_COLUMNS, 1, 0, 0}, rows * TILE_COLUMNS, accumulate || k > 0,
+            (epilogue){NO_EPILOGUE, NULL, 0}, last - first, n, smaller(r.rows - k, depth), NULL);
 }
 
 static void network_gradient(const network *w, void *gradient, const batch *data, int64_t block, int64_t block_rows,
                              int accumulate, int64_t slice, int64_t slices, const void *workspace) {
     const rows_layout r = layout_of(block_rows, data->x.by_elements);
     for (int64_t l = 0; l < w->n_layers; l++) {
+        const int64_t n = w->layers[l].n_outputs;
         real *const of_layer = (real *)gradient + w->layers[l].weights;
         int64_t i, end;
         slice_rows(w, l, slice, slices, &i, &end);
         if (i < end && l == 0 && r.by_elements)
             sparse_gradient(of_layer, &data->x, data->order, block, transposed_deltas(w, 0, workspace, r), r.rows,
-                            r.lanes * r.panels, w->layers[0].n_outputs, accumulate, i, end);
+                            r.lanes * r.panels, n, accumulate, i, end);
         else if (i < end)
-            layer_gradient(w, l, of_layer, accumulate, i, end, workspace, r);
+            layer_gradient(w, l, of_layer + i * n, r, accumulate, i, end, r.rows, workspace);
     }
 }
 
@@ -81,6 +85,43 @@ static void network_update(const network *w, const fastnn_update *u, int64_t sli
         update_parameters(u, of->weights + first * of->n_outputs, of->weights + last * of->n_outputs);
     }
     if (slices == 1) update_parameters(u, 0, w->n_parameters);
+}
+
+/* The same update from parameter `from` on, whose gradient is at `gradient`. */
+static fastnn_update update_from(const fastnn_update *u, int64_t from, real *gradient) {
+    fastnn_update rest = *u;
+    rest.parameters = (real *)u->parameters + from;
+    if (u->first) rest.first = (real *)u->first + from;
+    if (u->second) rest.second = (real *)u->second + from;
+    rest.gradient = gradient;
+    return rest;
+}
+
+/* The gradient of a whole batch and at once the update. Of a network that takes much of the second cache, a piece of the
+ * gradient is made and used while it is near, and the next one takes its place: so it pays to add it up from few rows of the
+ * batch at a time, whose panels then stay in the first cache. */
+static void network_step(const network *w, const fastnn_update *u, const batch *data, int64_t slice, int64_t slices,
+                         const void *workspace) {
+    enum { NEAR_BYTES = 256 * 1024, PIECE_BYTES = 96 * 1024, DEPTH = 128 };
+    const rows_layout r = layout_of(data->rows, data->x.by_elements);
+    if (r.by_elements || w->n_parameters * (int64_t)sizeof(real) <= NEAR_BYTES) {
+        network_gradient(w, u->gradient, data, 0, data->rows, 0, slice, slices, workspace);
+        network_update(w, u, slice, slices);
+        return;
+    }
+    for (int64_t l = 0; l < w->n_layers; l++) {
+        const int64_t n = w->layers[l].n_outputs, at = w->layers[l].weights;
+        const int64_t tiles = PIECE_BYTES / (n * TILE_ROWS * (int64_t)sizeof(real)) + 1;
+        int64_t first, last;
+        slice_rows(w, l, slice, slices, &first, &last);
+        real *const gradient = (real *)u->gradient + at + first * n;
+        for (int64_t next; first < last; first = next) {
+            next = smaller(last, first + tiles * TILE_ROWS);
+            const fastnn_update of_piece = update_from(u, at + first * n, gradient);
+            layer_gradient(w, l, gradient, r, 0, first, next, DEPTH, workspace);
+            update_parameters(&of_piece, 0, (next - first) * n);
+        }
+    }
 }
 
 #endif
