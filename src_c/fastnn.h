@@ -155,6 +155,7 @@ typedef struct fastnn_update {
     double learning_rate, beta_1, beta_2, epsilon, weight_decay;
     double beta_1_power, beta_2_power; /* beta^t, t the number of this step from 1 on */
     double gradient_scale;
+    double l2; /* the gradient of each weight, not of the biases, grows by l2 times the weight first */
     int flushes; /* 0 instead of subnormal moments */
     int rate_in_velocity; /* momentum: the velocity is that of the parameters, not of the gradient */
     int epsilon_hat; /* adam: epsilon is not corrected for the bias */

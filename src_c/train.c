@@ -18,6 +18,7 @@ typedef struct {
     double part_losses[FASTNN_PARTS][FASTNN_LOSS_LANES];
     int64_t next_part; /* the first that nobody has */
     double weight; /* the sum of the batch's row weights */
+    double penalty;
     double objective;
     double gradient_scale;
     int stops; /* time is up */
@@ -79,8 +80,7 @@ static void share(int64_t rows, int64_t thread, int64_t size, int64_t *first, in
 
 /* Whether each piece of the gradient can be used at once: nobody needs the whole, and it does not grow from block to block. */
 static int moves_at_once(const fastnn_training *t, const fastnn_batch *batch) {
-    return t->network->l2 == 0 && t->clip_norm == 0 && batch->rows <= t->block_rows &&
-           fastnn_parts(t->network, batch->rows) == 0;
+    return t->clip_norm == 0 && batch->rows <= t->block_rows && fastnn_parts(t->network, batch->rows) == 0;
 }
 
 /* The gradient of a batch by slices, this thread's one, or with an update, at once, that step. The team waits after the rows of
@@ -157,13 +157,16 @@ static void batch_gradient(step_state *s, fastnn_team *team, int64_t thread, con
         gradient_by_slices(s, team, thread, batch, update);
 }
 
-/* The objective, once the row losses and, where there is a penalty, the gradient are complete. */
+/* The penalty of a batch of so much weight, which is also added to the gradient, unless that is NULL. */
+static double penalty(const fastnn_training *t, double weight, void *gradient) {
+    const double l2 = penalty_factor(t->network, &t->data, weight);
+    return l2 == 0 ? 0 : 0.5 * l2 * t->kernels->network_penalty(t->network, t->update.parameters, gradient, l2);
+}
+
+/* The objective, once the row losses are complete. */
 static void finish_objective(step_state *s) {
-    fastnn_training *t = s->training;
-    const double l2 = penalty_factor(t->network, &t->data, s->weight);
-    s->objective = total(s->losses) * loss_scale(t->network, s->weight);
-    if (l2 != 0)
-        s->objective += 0.5 * l2 * t->kernels->network_penalty(t->network, t->update.parameters, t->gradient, l2);
+    const fastnn_training *t = s->training;
+    s->objective = total(s->losses) * loss_scale(t->network, s->weight) + s->penalty;
     for (int i = 0; i < FASTNN_LOSS_LANES; i++) s->losses[i] = 0;
 }
 
@@ -196,26 +199,30 @@ static void train(void *context, fastnn_team *team, int64_t thread) {
     step_state *s = context;
     fastnn_training *t = s->training;
     const int64_t size = fastnn_team_size(team);
-    const int whole_gradient = t->network->l2 != 0 || t->clip_norm != 0;
+    const int clips =
+        t->clip_norm != 0; /* which needs the whole gradient; else the penalty's share is added on the way */
     fastnn_update update = t->update;
     for (int64_t i = t->first, last = t->last; i < last; i++) {
         fastnn_batch batch = batch_at(t, i);
         const double weight = weight_sum(&batch);
         batch.scale = gradient_scale(t->network, weight);
         if (thread == 0) s->weight = weight;
+        if (thread == 0 && !clips) s->penalty = penalty(t, weight, NULL); /* before any thread moves a weight */
         const int at_once = moves_at_once(t, &batch);
         update.beta_1_power *= update.beta_1;
         update.beta_2_power *= update.beta_2;
         update.flushes = i % FLUSH_INTERVAL == 0;
         update.gradient_scale = 1;
+        update.l2 = clips ? 0 : penalty_factor(t->network, &t->data, weight);
         batch_gradient(s, team, thread, &batch, at_once ? &update : NULL);
-        if (whole_gradient) fastnn_team_wait(team);
-        if (thread == 0) {
-            finish_objective(s);
-            if (t->clip_norm != 0) clip(s);
+        if (clips) fastnn_team_wait(team);
+        if (thread == 0 && clips) {
+            s->penalty = penalty(t, weight, t->gradient);
+            clip(s);
         }
-        if (whole_gradient) fastnn_team_wait(team);
-        if (t->clip_norm != 0) update.gradient_scale = s->gradient_scale;
+        if (thread == 0) finish_objective(s);
+        if (clips) fastnn_team_wait(team);
+        if (clips) update.gradient_scale = s->gradient_scale;
         if (!at_once) t->kernels->network_update(t->network, &update, thread, size);
         if (thread == 0) {
             t->loss += s->objective * (double)batch.rows;
@@ -286,7 +293,9 @@ static void compute_gradient(void *context, fastnn_team *team, int64_t thread) {
     batch.scale = gradient_scale(s->training->network, s->weight);
     batch_gradient(s, team, thread, &batch, NULL);
     fastnn_team_wait(team);
-    if (thread == 0) finish_objective(s);
+    if (thread != 0) return;
+    s->penalty = penalty(s->training, s->weight, s->training->gradient);
+    finish_objective(s);
 }
 
 double fastnn_loss_and_gradient(fastnn_training *training) {

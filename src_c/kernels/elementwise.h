@@ -2,6 +2,18 @@
 #ifndef FASTNN_KERNELS_ELEMENTWISE_H
 #define FASTNN_KERNELS_ELEMENTWISE_H
 
+/* A whole vector, or with `partial` the lanes of `part` alone; `partial` is a constant. */
+INLINE vec load_lanes(const real *p, vpart part, const int partial) {
+    return partial ? v_load_part(p, part) : v_load(p);
+}
+
+INLINE void store_lanes(real *p, vpart part, vec a, const int partial) {
+    if (partial)
+        v_store_part(p, part, a);
+    else
+        v_store(p, a);
+}
+
 INLINE vec v_sigmoid_derivative(vec a) { return v_mul(a, v_sub(v_set1(1), a)); }
 
 INLINE void map_elements(real *out, const real *x, int64_t n, vec (*f)(vec)) {

@@ -78,13 +78,20 @@ static void network_sum_parts(const network *w, void *gradient, const void *part
 
 /* Update the parameters whose gradient is that of the slice. */
 static void network_update(const network *w, const fastnn_update *u, int64_t slice, int64_t slices) {
-    for (int64_t l = 0; slices > 1 && l < w->n_layers; l++) {
+    const sweep c = sweep_of(u);
+    if (slices == 1 && u->l2 == 0) {
+        update_parameters(u, &c, 0, w->n_parameters, 0);
+        return;
+    }
+    for (int64_t l = 0; l < w->n_layers; l++) {
         const layer *of = w->layers + l;
+        const int64_t n = of->n_outputs;
         int64_t first, last;
         slice_rows(w, l, slice, slices, &first, &last);
-        update_parameters(u, of->weights + first * of->n_outputs, of->weights + last * of->n_outputs);
+        const int64_t biases = smaller(last, first > of->n_inputs ? first : of->n_inputs);
+        update_parameters(u, &c, of->weights + first * n, of->weights + biases * n, u->l2 != 0);
+        update_parameters(u, &c, of->weights + biases * n, of->weights + last * n, 0);
     }
-    if (slices == 1) update_parameters(u, 0, w->n_parameters);
 }
 
 /* The same update from parameter `from` on, whose gradient is at `gradient`. */
@@ -109,17 +116,18 @@ static void network_step(const network *w, const fastnn_update *u, const batch *
         network_update(w, u, slice, slices);
         return;
     }
+    const sweep c = sweep_of(u);
     for (int64_t l = 0; l < w->n_layers; l++) {
-        const int64_t n = w->layers[l].n_outputs, at = w->layers[l].weights;
+        const int64_t n = w->layers[l].n_outputs, at = w->layers[l].weights, biases = w->layers[l].n_inputs;
         const int64_t tiles = PIECE_BYTES / (n * TILE_ROWS * (int64_t)sizeof(real)) + 1;
         int64_t first, last;
         slice_rows(w, l, slice, slices, &first, &last);
         real *const gradient = (real *)u->gradient + at + first * n;
         for (int64_t next; first < last; first = next) {
-            next = smaller(last, first + tiles * TILE_ROWS);
+            next = smaller(first < biases ? smaller(last, biases) : last, first + tiles * TILE_ROWS);
             const fastnn_update of_piece = update_from(u, at + first * n, gradient);
             layer_gradient(w, l, gradient, r, 0, first, next, DEPTH, workspace);
-            update_parameters(&of_piece, 0, (next - first) * n);
+            update_parameters(&of_piece, &c, 0, (next - first) * n, u->l2 != 0 && first < biases);
         }
     }
 }

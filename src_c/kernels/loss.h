@@ -21,17 +21,6 @@ typedef struct {
     real *row_loss; /* (lanes): not multiplied by the weight */
 } loss_panel;
 
-INLINE vec loss_load(const real *p, vpart part, const int partial) {
-    return partial ? v_load_part(p, part) : v_load(p);
-}
-
-INLINE void loss_store(real *p, vpart part, vec a, const int partial) {
-    if (partial)
-        v_store_part(p, part, a);
-    else
-        v_store(p, a);
-}
-
 /* The loss of one output and, in `slope`, its derivative. */
 INLINE vec element_loss(int loss, vec parameter, vec output, vec target, vec *slope) {
     const vec zero = v_zero(), error = v_sub(output, target), size = v_abs(error);
@@ -74,45 +63,45 @@ INLINE vec element_loss(int loss, vec parameter, vec output, vec target, vec *sl
 
 INLINE void elementwise_loss(int loss, real parameter, const loss_panel *p, int64_t k, int64_t lanes, vpart part,
                              const int partial) {
-    const vec weight = loss_load(p->weight, part, partial);
+    const vec weight = load_lanes(p->weight, part, partial);
     vec sum = v_zero();
     for (int64_t j = 0; j < k * lanes; j += lanes) {
         vec slope;
-        sum = v_add(sum, element_loss(loss, v_set1(parameter), loss_load(p->output + j, part, partial),
-                                      loss_load(p->target + j, part, partial), &slope));
-        loss_store(p->delta + j, part, v_mul(weight, slope), partial);
+        sum = v_add(sum, element_loss(loss, v_set1(parameter), load_lanes(p->output + j, part, partial),
+                                      load_lanes(p->target + j, part, partial), &slope));
+        store_lanes(p->delta + j, part, v_mul(weight, slope), partial);
     }
-    loss_store(p->row_loss, part, sum, partial);
+    store_lanes(p->row_loss, part, sum, partial);
 }
 
 /* With e_j = e^(z_j - max z) and s = sum of e_j: loss = sum_j y_j (log s - (z_j - max z)), delta_j = e_j / s sum(y) - y_j. */
 INLINE void cross_entropy(int labels, const loss_panel *p, int64_t k, int64_t lanes, vpart part, const int partial) {
-    const vec weight = loss_load(p->weight, part, partial), label = loss_load(p->target, part, partial);
+    const vec weight = load_lanes(p->weight, part, partial), label = load_lanes(p->target, part, partial);
     const vec zero = v_zero(), one = v_set1(1);
-    vec largest = loss_load(p->output, part, partial), sum = zero, loss = zero, whole = zero;
-    for (int64_t j = 1; j < k; j++) largest = v_max(loss_load(p->output + j * lanes, part, partial), largest);
+    vec largest = load_lanes(p->output, part, partial), sum = zero, loss = zero, whole = zero;
+    for (int64_t j = 1; j < k; j++) largest = v_max(load_lanes(p->output + j * lanes, part, partial), largest);
     for (int64_t j = 0; j < k; j++) {
-        const vec e = v_exp(v_sub(loss_load(p->output + j * lanes, part, partial), largest));
+        const vec e = v_exp(v_sub(load_lanes(p->output + j * lanes, part, partial), largest));
         sum = v_add(sum, e);
-        loss_store(p->delta + j * lanes, part, e, partial);
+        store_lanes(p->delta + j * lanes, part, e, partial);
     }
     const vec logarithm = v_log(sum), inverse = v_div(one, sum);
-    for (int64_t j = 0; !labels && j < k; j++) whole = v_add(whole, loss_load(p->target + j * lanes, part, partial));
+    for (int64_t j = 0; !labels && j < k; j++) whole = v_add(whole, load_lanes(p->target + j * lanes, part, partial));
     if (labels) whole = one;
     const vec scale = v_mul(whole, inverse);
     for (int64_t j = 0; j < k; j++) {
-        const vec z = loss_load(p->output + j * lanes, part, partial), number = v_set1((real)j);
+        const vec z = load_lanes(p->output + j * lanes, part, partial), number = v_set1((real)j);
         vec y;
         if (labels)
             y = v_select(v_less(label, number), zero, v_select(v_less(number, label), zero, one));
         else
-            y = loss_load(p->target + j * lanes, part, partial);
+            y = load_lanes(p->target + j * lanes, part, partial);
         const vec below = v_max(v_set1(-LARGEST), v_sub(z, largest)); /* not infinite, which times 0 is not a number */
         loss = v_fma(y, v_sub(logarithm, below), loss);
-        const vec e = loss_load(p->delta + j * lanes, part, partial);
-        loss_store(p->delta + j * lanes, part, v_mul(weight, v_fma(e, scale, v_sub(zero, y))), partial);
+        const vec e = load_lanes(p->delta + j * lanes, part, partial);
+        store_lanes(p->delta + j * lanes, part, v_mul(weight, v_fma(e, scale, v_sub(zero, y))), partial);
     }
-    loss_store(p->row_loss, part, loss, partial);
+    store_lanes(p->row_loss, part, loss, partial);
 }
 
 INLINE void loss_of_lanes(int loss, double parameter, int labels, const loss_panel *p, int64_t k, int64_t lanes,
@@ -153,15 +142,15 @@ static void loss_backward(int loss, double parameter, int labels, loss_panel p, 
 
 /* p (k, lanes) = softmax(z), in place */
 INLINE void softmax_of_lanes(real *z, int64_t k, int64_t lanes, vpart part, const int partial) {
-    vec largest = loss_load(z, part, partial), sum = v_zero();
-    for (int64_t j = 1; j < k; j++) largest = v_max(loss_load(z + j * lanes, part, partial), largest);
+    vec largest = load_lanes(z, part, partial), sum = v_zero();
+    for (int64_t j = 1; j < k; j++) largest = v_max(load_lanes(z + j * lanes, part, partial), largest);
     for (int64_t j = 0; j < k; j++) {
-        const vec e = v_exp(v_sub(loss_load(z + j * lanes, part, partial), largest));
+        const vec e = v_exp(v_sub(load_lanes(z + j * lanes, part, partial), largest));
         sum = v_add(sum, e);
-        loss_store(z + j * lanes, part, e, partial);
+        store_lanes(z + j * lanes, part, e, partial);
     }
     for (int64_t j = 0; j < k; j++)
-        loss_store(z + j * lanes, part, v_div(loss_load(z + j * lanes, part, partial), sum), partial);
+        store_lanes(z + j * lanes, part, v_div(load_lanes(z + j * lanes, part, partial), sum), partial);
 }
 
 static void softmax_panel(real *z, int64_t k, int64_t lanes) {

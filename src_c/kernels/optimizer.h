@@ -22,7 +22,7 @@
 
 /* The constants of one sweep, broadcast. */
 typedef struct {
-    vec scale, rate, decay, beta_1, rest_1, beta_2, rest_2, root, epsilon;
+    vec l2, scale, rate, decay, beta_1, rest_1, beta_2, rest_2, root, epsilon;
 } sweep;
 
 static sweep sweep_of(const fastnn_update *u) {
@@ -31,7 +31,8 @@ static sweep sweep_of(const fastnn_update *u) {
     const double root = adam ? sqrt(1 - u->beta_2_power) : 1;
     double rate = adam ? u->learning_rate / (1 - u->beta_1_power) : in_velocity ? 1 : u->learning_rate;
     if (adam && u->epsilon_hat) rate *= root;
-    return (sweep){.scale = v_set1((real)u->gradient_scale),
+    return (sweep){.l2 = v_set1((real)u->l2),
+                   .scale = v_set1((real)u->gradient_scale),
                    .rate = v_set1((real)rate),
                    .decay = v_set1((real)(u->learning_rate * u->weight_decay)),
                    .beta_1 = v_set1((real)u->beta_1),
@@ -47,6 +48,16 @@ static sweep sweep_of(const fastnn_update *u) {
 typedef struct {
     vec w, first, second;
 } parameter;
+
+/* What a sweep does besides: a full one scales the gradient and flushes, a penalized one adds l2 w to the gradient. */
+typedef struct {
+    int is_full, penalized;
+} sweep_kind;
+
+INLINE vec sweep_gradient(const sweep *c, vec w, vec g, const sweep_kind kind) {
+    if (kind.penalized) g = v_fma(c->l2, w, g);
+    return kind.is_full ? v_mul(c->scale, g) : g;
+}
 
 /* 0 instead of a subnormal number, given its size too. The moments of a unit that no longer learns shrink to such and, rounded
  * to nearest, stay there, where each operation takes some processors a hundred cycles. */
@@ -99,64 +110,69 @@ INLINE parameter adamw(const sweep *c, parameter p, vec g, const int flushes) {
     return adam(c, p, g, flushes);
 }
 
-/* Parameters from `from` to `to`; a NULL state is neither read nor written. A plain step neither scales the gradient nor flushes. */
-INLINE void sweep_range(const fastnn_update *u, int64_t from, int64_t to, const int has_first, const int has_second,
-                        const int plain, parameter (*step)(const sweep *, parameter, vec, const int)) {
-    const sweep c = sweep_of(u);
-    real *const w = u->parameters, *const first = u->first, *const second = u->second;
-    const real *const gradient = u->gradient;
-    parameter p = {v_zero(), v_zero(), v_zero()};
-    int64_t i = from;
-    for (; i + VLEN <= to; i += VLEN) {
-        const vec g = v_load(gradient + i);
-        p.w = v_load(w + i);
-        if (has_first) p.first = v_load(first + i);
-        if (has_second) p.second = v_load(second + i);
-        p = step(&c, p, plain ? g : v_mul(c.scale, g), !plain);
-        v_store(w + i, p.w);
-        if (has_first) v_store(first + i, p.first);
-        if (has_second) v_store(second + i, p.second);
-    }
-    if (i < to) {
-        const vpart rest = v_first(to - i);
-        p.w = v_load_part(w + i, rest);
-        if (has_first) p.first = v_load_part(first + i, rest);
-        if (has_second) p.second = v_load_part(second + i, rest);
-        p = step(&c, p, v_mul(c.scale, v_load_part(gradient + i, rest)), !plain);
-        v_store_part(w + i, rest, p.w);
-        if (has_first) v_store_part(first + i, rest, p.first);
-        if (has_second) v_store_part(second + i, rest, p.second);
-    }
+/* A vector of parameters, or with `partial` the first lanes of one. A state that there is not is neither read nor written. */
+INLINE void sweep_vector(const fastnn_update *u, const sweep *c, int64_t i, const sweep_kind kind, const int has_first,
+                         const int has_second, parameter (*step)(const sweep *, parameter, vec, const int), vpart part,
+                         const int partial) {
+    real *const w = (real *)u->parameters + i;
+    real *const first = has_first ? (real *)u->first + i : NULL, *const second =
+                                                                     has_second ? (real *)u->second + i : NULL;
+    parameter p = {load_lanes(w, part, partial), v_zero(), v_zero()};
+    if (has_first) p.first = load_lanes(first, part, partial);
+    if (has_second) p.second = load_lanes(second, part, partial);
+    const vec g = load_lanes((const real *)u->gradient + i, part, partial);
+    p = step(c, p, sweep_gradient(c, p.w, g, kind), kind.is_full);
+    store_lanes(w, part, p.w, partial);
+    if (has_first) store_lanes(first, part, p.first, partial);
+    if (has_second) store_lanes(second, part, p.second, partial);
 }
 
-INLINE void sweep_parameters(const fastnn_update *u, int64_t from, int64_t to, const int plain) {
+/* Parameters from `from` to `to`: whole vectors do not cross cache lines if parameter 0 begins one. */
+INLINE void sweep_range(const fastnn_update *u, const sweep *constants, int64_t from, int64_t to, const sweep_kind kind,
+                        const int has_first, const int has_second,
+                        parameter (*step)(const sweep *, parameter, vec, const int)) {
+    const sweep c = *constants;
+    const int64_t whole = smaller(to, (from + VLEN - 1) / VLEN * VLEN);
+    int64_t i = whole;
+    if (from < whole) sweep_vector(u, &c, from, kind, has_first, has_second, step, v_first(whole - from), 1);
+    for (; i + VLEN <= to; i += VLEN) sweep_vector(u, &c, i, kind, has_first, has_second, step, v_first(VLEN), 0);
+    if (i < to) sweep_vector(u, &c, i, kind, has_first, has_second, step, v_first(to - i), 1);
+}
+
+INLINE void sweep_parameters(const fastnn_update *u, const sweep *c, int64_t from, int64_t to, const sweep_kind kind) {
     switch (u->optimizer) {
     case FASTNN_SGD:
-        sweep_range(u, from, to, 0, 0, plain, sgd);
+        sweep_range(u, c, from, to, kind, 0, 0, sgd);
         break;
     case FASTNN_MOMENTUM:
-        sweep_range(u, from, to, 1, 0, plain, momentum);
+        sweep_range(u, c, from, to, kind, 1, 0, momentum);
         break;
     case FASTNN_NESTEROV:
-        sweep_range(u, from, to, 1, 0, plain, nesterov);
+        sweep_range(u, c, from, to, kind, 1, 0, nesterov);
         break;
     case FASTNN_RMSPROP:
-        sweep_range(u, from, to, 0, 1, plain, rmsprop);
+        sweep_range(u, c, from, to, kind, 0, 1, rmsprop);
         break;
     case FASTNN_ADAM:
         if (u->weight_decay == 0)
-            sweep_range(u, from, to, 1, 1, plain, adam);
+            sweep_range(u, c, from, to, kind, 1, 1, adam);
         else
-            sweep_range(u, from, to, 1, 1, plain, adamw);
+            sweep_range(u, c, from, to, kind, 1, 1, adamw);
         break;
     }
 }
 
-static void update_parameters(const fastnn_update *u, int64_t from, int64_t to) {
-    if (u->gradient_scale == 1 && !u->flushes)
-        sweep_parameters(u, from, to, 1);
+/* Parameters from `from` to `to`, which are all weights or, unpenalized, biases too. */
+static void update_parameters(const fastnn_update *u, const sweep *c, int64_t from, int64_t to, int penalized) {
+    const int is_full = u->gradient_scale != 1 || u->flushes;
+    if (is_full && penalized)
+        sweep_parameters(u, c, from, to, (sweep_kind){1, 1});
+    else if (is_full)
+        sweep_parameters(u, c, from, to, (sweep_kind){1, 0});
+    else if (penalized)
+        sweep_parameters(u, c, from, to, (sweep_kind){0, 1});
     else
-        sweep_parameters(u, from, to, 0);
+        sweep_parameters(u, c, from, to, (sweep_kind){0, 0});
 }
 
 #endif
