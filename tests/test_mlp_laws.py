@@ -133,19 +133,22 @@ class TestThreads:
                 found = results(described, dtype, 200, n_threads=n_threads, optimizer=optimizer)
                 assert_same(found, expected, f"{name}, {n_threads} threads")
 
-    @pytest.mark.parametrize("optimizer", [fastnn.SGD, fastnn.RMSProp, fastnn.Adam])
-    @pytest.mark.parametrize("sizes", [(600, 500, 11), (2300, 130, 1)], ids=str)
-    def test_the_whole_gradient_or_its_pieces(self, dtype, sizes, optimizer):
-        """Of a large network each piece of the gradient is used at once, unless a norm may be clipped; here none is."""
-        described = networks.network(sizes, "relu")
+    @pytest.mark.parametrize("optimizer", [fastnn.SGD, fastnn.RMSProp, fastnn.Adam, fastnn.AdamW])
+    @pytest.mark.parametrize(("l2", "bias"), [(0.0, True), (0.01, True), (0.01, False)])
+    @pytest.mark.parametrize("sizes", [(1, 1), (17, 64, 6), (600, 500, 11), (2300, 130, 1)], ids=str)
+    def test_the_whole_gradient_or_its_pieces(self, dtype, sizes, optimizer, l2, bias):
+        """Each piece is used at once, with the penalty's share, unless a norm may be clipped; here none is."""
+        described = networks.network(sizes, "relu", bias=bias, l2=l2)
         x, y, _ = networks.data(described, 150)
         for batch_size in (9, 140):
             expected = networks.mlp(described, dtype, seed=3)
-            expected.fit(x, y, batch_size=batch_size, optimizer=optimizer(0.01, clip_norm=1e30), n_threads=1)
+            options = {"batch_size": batch_size, "epochs": 2}
+            history = expected.fit(x, y, optimizer=optimizer(0.01, clip_norm=1e30), n_threads=1, **options)
             for n_threads in (1, 3):
                 net = networks.mlp(described, dtype, seed=3)
-                net.fit(x, y, batch_size=batch_size, optimizer=optimizer(0.01), n_threads=n_threads)
+                found = net.fit(x, y, optimizer=optimizer(0.01), n_threads=n_threads, **options)
                 np.testing.assert_array_equal(net.parameters, expected.parameters)
+                np.testing.assert_array_equal(found.loss, history.loss)
 
     def test_more_threads_than_rows_or_parameters(self):
         described = networks.network((1, 1))
