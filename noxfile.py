@@ -8,7 +8,7 @@ nox.options.reuse_existing_virtualenvs = True
 
 @nox.session(python=["3.10", "3.11", "3.12", "3.13", "3.14"])
 def tests(session: nox.Session) -> None:
-    """Build, install and test; what follows `--` goes to pytest."""
+    """Build, install and test; what follows `--` goes to pytest, as in `nox -- -k sparse`."""
     _test(session)
 
 
@@ -20,6 +20,6 @@ def oldest(session: nox.Session) -> None:
 
 def _test(session: nox.Session, *pins: str) -> None:
     session.install(".[onnx,sklearn,test]", "onnxruntime", "pytest-xdist", *pins)
-    tests = str(session.invoked_from + "/tests")
+    tests = session.invoked_from + "/tests"
     session.chdir(session.create_tmp())  # away from the source tree, so that what was installed is what is tested
-    session.run("pytest", "-n", "auto", *(session.posargs or [tests]))
+    session.run("pytest", "-n", "auto", tests, *session.posargs)
