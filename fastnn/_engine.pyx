@@ -69,8 +69,8 @@ cdef enum:
     INTERRUPTED = 100
     LONG_ROW = 1_000_000  # parameters from which one row takes so long that other Python threads should run meanwhile
     TEXTBOOK_ROWS = 4
-    # Sparse rows are multiplied element by element where that was measured to pay: an element takes some 8 times as
-    # long as a column of a dense row, and a row as long as 8 elements besides.
+    # Sparse rows are multiplied element by element where that was measured to pay, with 100 outputs of the first layer:
+    # an element takes some 8 times as long as a column of a dense row, and a row as long as 8 elements besides.
     ELEMENT_COST = 8
     ROW_ELEMENTS = 8
     SIGMOID = 1
@@ -602,7 +602,7 @@ cdef class Network:
 
     cdef int run_prediction(self, fastnn_prediction *p, Rows rows, object out, int64_t n_threads,
                             bint checks=False) except -1:
-        """The outputs into `out`, or the loss into `p` if that is None. With `checks`, p.not_finite says what they found."""
+        """The outputs into `out`, or if that is None the loss into `p`; p.not_finite says what `checks` found."""
         cdef const fastnn_kernels *table = active_table(self.bits)
         cdef Workspace scratch = Workspace(), row_losses = Workspace()
         cdef bint done = rows.batch.rows == 0

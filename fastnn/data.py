@@ -80,7 +80,7 @@ def table(value: ArrayLike, name: str, dtype: np.dtype[Any], *, column: bool = F
 
 
 def sparse_table(value: Any, name: str, dtype: np.dtype[Any]) -> SparseTable:
-    """Return SciPy's compressed sparse rows, or an array like them, as the engine reads them.
+    """Return SciPy's compressed sparse rows as the engine reads them.
 
     They are copied only where the columns of a row do not ascend, or one comes twice, whose elements then add up. SciPy
     keeps flags for that, but they are not true of an array that was changed since.
@@ -89,6 +89,10 @@ def sparse_table(value: Any, name: str, dtype: np.dtype[Any]) -> SparseTable:
         raise TypeError(f"{name} must be a dense array or compressed sparse rows (csr); got {type(value).__name__}")
     if len(value.shape) != 2:
         raise ValueError(f"{name} must have 2 dimensions, (rows, columns); got shape {value.shape}")
+    for part in ("indices", "indptr"):
+        array = getattr(value, part)
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            raise TypeError(f"{name}.{part} must be integers, of one dimension; got {array.dtype}, {array.ndim}")
     n_rows, n_columns = value.shape
     elements = np.require(numeric(value.data, f"{name}.data"), None, ["C", "A"])
     index = np.int32 if value.indices.dtype == value.indptr.dtype == np.int32 else np.int64

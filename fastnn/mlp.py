@@ -274,8 +274,8 @@ class MLP:
         whole, whatever its strides, and may be a memory map that is larger than the memory. What is read is rounded to
         the network's dtype. Lists, data frames, float16 and foreign byte orders are converted first. X may also be
         SciPy's compressed sparse rows, which are not made dense; where few elements are stored, only these are
-        multiplied, with the bits of dense rows. Rows whose columns do not ascend are copied. X and y must not be
-        changed meanwhile.
+        multiplied, with the bits of dense rows (zeros may differ in sign). Rows whose columns do not ascend are
+        copied. X and y must not be changed meanwhile.
 
         Ctrl-C ends the fit, within some hundredths of a second or one step, and no KeyboardInterrupt is raised: the
         history says `stopped_by` "interrupt" and has the whole epochs, the network has the parameters of the last step,

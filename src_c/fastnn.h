@@ -160,7 +160,8 @@ typedef struct fastnn_update {
     int rate_in_velocity; /* momentum: the velocity is that of the parameters, not of the gradient */
     int epsilon_hat; /* adam: epsilon is not corrected for the bias */
     void *parameters, *first, *second;
-    void *gradient;
+    void *gradient; /* of the parameters from number gradient_from on */
+    int64_t gradient_from;
 } fastnn_update;
 
 typedef struct fastnn_kernels {

@@ -199,8 +199,8 @@ static void train(void *context, fastnn_team *team, int64_t thread) {
     step_state *s = context;
     fastnn_training *t = s->training;
     const int64_t size = fastnn_team_size(team);
-    const int clips =
-        t->clip_norm != 0; /* which needs the whole gradient; else the penalty's share is added on the way */
+    /* Clipping needs the whole gradient; else the update adds the penalty's share. */
+    const int clips = t->clip_norm != 0;
     fastnn_update update = t->update;
     for (int64_t i = t->first, last = t->last; i < last; i++) {
         fastnn_batch batch = batch_at(t, i);

@@ -188,6 +188,7 @@ class TestSolvers:
         with pytest.raises(KeyboardInterrupt):
             net.fit(X.astype(dtype), NUMBER)
         assert same(net, expected)
+        assert (net.n_iter_, net.loss_) == (2, expected.loss_)
 
     @pytest.mark.parametrize(
         "arguments",

@@ -1,6 +1,7 @@
 """Law 1, the same bits for every instruction set, number of threads and neighbourhood; law 5, resuming is exact."""
 
 import copy
+import functools
 import pickle
 
 import networks
@@ -133,7 +134,11 @@ class TestThreads:
                 found = results(described, dtype, 200, n_threads=n_threads, optimizer=optimizer)
                 assert_same(found, expected, f"{name}, {n_threads} threads")
 
-    @pytest.mark.parametrize("optimizer", [fastnn.SGD, fastnn.RMSProp, fastnn.Adam, fastnn.AdamW])
+    @pytest.mark.parametrize(
+        "optimizer",
+        [fastnn.SGD, functools.partial(fastnn.SGD, momentum=0.9), fastnn.RMSProp, fastnn.Adam, fastnn.AdamW],
+        ids=["SGD", "momentum", "RMSProp", "Adam", "AdamW"],
+    )
     @pytest.mark.parametrize(("l2", "bias"), [(0.0, True), (0.01, True), (0.01, False)])
     @pytest.mark.parametrize("sizes", [(1, 1), (17, 64, 6), (600, 500, 11), (2300, 130, 1)], ids=str)
     def test_the_whole_gradient_or_its_pieces(self, dtype, sizes, optimizer, l2, bias):
@@ -143,10 +148,10 @@ class TestThreads:
         for batch_size in (9, 140):
             expected = networks.mlp(described, dtype, seed=3)
             options = {"batch_size": batch_size, "epochs": 2}
-            history = expected.fit(x, y, optimizer=optimizer(0.01, clip_norm=1e30), n_threads=1, **options)
+            history = expected.fit(x, y, optimizer=optimizer(1e-4, clip_norm=1e30), n_threads=1, **options)
             for n_threads in (1, 3):
                 net = networks.mlp(described, dtype, seed=3)
-                found = net.fit(x, y, optimizer=optimizer(0.01), n_threads=n_threads, **options)
+                found = net.fit(x, y, optimizer=optimizer(1e-4), n_threads=n_threads, **options)
                 np.testing.assert_array_equal(net.parameters, expected.parameters)
                 np.testing.assert_array_equal(found.loss, history.loss)
 

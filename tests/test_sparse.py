@@ -119,6 +119,13 @@ def test_unsound(parts):
         network("float32").predict(broken(**parts))
 
 
+@pytest.mark.parametrize("part", ["indices", "indptr"])
+@pytest.mark.parametrize("wrong", [lambda a: a + 0.5, lambda a: a.reshape(1, -1)], ids=["floats", "2d"])
+def test_indices_of_another_kind(part, wrong):
+    with pytest.raises(TypeError, match=rf"X\.{part} must be integers, of one dimension; got"):
+        network("float32").predict(broken(**{part: wrong}))
+
+
 def test_errors():
     net = network("float32")
     with pytest.raises(ValueError, match="X must have 37 columns, the network's inputs; got shape"):

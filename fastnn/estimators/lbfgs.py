@@ -48,19 +48,20 @@ class LBFGS:
         self.rows = examples.rows(self.twin)
         self.n_threads = threads_of_call(e.n_threads, 3 * self.twin._engine.forward_work(self.rows))
         self.deadline = math.inf if e.max_time is None else time.monotonic() + e.max_time
-        self.iterations, self.loss = 0, math.inf
+        self.iterations = 0
+        self.loss = self.reached_loss = math.inf
         self.reached = self.start = self.twin.parameters.copy()
 
     def run(self) -> None:
         """Train until SciPy's rules, or a limit, say to stop."""
-        e = self.estimator
         try:
             self._minimize()
-            if not (math.isfinite(e.loss_) and np.isfinite(self.reached).all()):
+            if not (math.isfinite(self.reached_loss) and np.isfinite(self.reached).all()):
                 self.reached = self.start
                 raise ValueError(f"{NOT_FINITE} The weights are those from before the fit.")
-        finally:  # after Ctrl-C too: the weights of the last iteration, not what a line search tried
+        finally:  # after Ctrl-C too: what the last iteration reached, not what a line search tried
             self.network._engine.parameters[...] = self.reached
+            self.estimator.n_iter_, self.estimator.loss_ = self.iterations, self.reached_loss
 
     def _minimize(self) -> None:
         e = self.estimator
@@ -74,10 +75,10 @@ class LBFGS:
                 options={"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol},
             )
         except _EndError:
-            e.n_iter_, e.loss_ = self.iterations, self.loss
             return
-        e.n_iter_, e.loss_, self.reached = min(result.nit, e.max_iter), float(result.fun), result.x
-        if result.status != 0 and math.isfinite(e.loss_):
+        self.iterations = min(result.nit, e.max_iter)
+        self.reached, self.reached_loss = result.x, float(result.fun)
+        if result.status != 0 and math.isfinite(self.reached_loss):
             warnings.warn(
                 f"lbfgs failed to converge after {result.nit} iterations, status {result.status}:\n"
                 f"{result.message}\n\nIncrease the number of iterations (max_iter) or scale the data.",
@@ -93,7 +94,7 @@ class LBFGS:
     def _after_iteration(self, parameters: NDArray[np.float64]) -> None:
         e, monitor = self.estimator, self.monitor
         self.iterations += 1
-        self.reached = parameters.copy()
+        self.reached, self.reached_loss = parameters.copy(), self.loss
         if e.verbose:
             print(f"Iteration {self.iterations}, loss = {self.loss:.8f}")
         stops = False

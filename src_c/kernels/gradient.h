@@ -94,22 +94,13 @@ static void network_update(const network *w, const fastnn_update *u, int64_t sli
     }
 }
 
-/* The same update from parameter `from` on, whose gradient is at `gradient`. */
-static fastnn_update update_from(const fastnn_update *u, int64_t from, real *gradient) {
-    fastnn_update rest = *u;
-    rest.parameters = (real *)u->parameters + from;
-    if (u->first) rest.first = (real *)u->first + from;
-    if (u->second) rest.second = (real *)u->second + from;
-    rest.gradient = gradient;
-    return rest;
-}
-
 /* The gradient of a whole batch and at once the update. Of a network that takes much of the second cache, a piece of the
  * gradient is made and used while it is near, and the next one takes its place: so it pays to add it up from few rows of the
  * batch at a time, whose panels then stay in the first cache. */
 static void network_step(const network *w, const fastnn_update *u, const batch *data, int64_t slice, int64_t slices,
                          const void *workspace) {
     enum { NEAR_BYTES = 256 * 1024, PIECE_BYTES = 96 * 1024, DEPTH = 128 };
+    _Static_assert((int)DEPTH % (int)TILE_COLUMNS == 0, "whole panels");
     const rows_layout r = layout_of(data->rows, data->x.by_elements);
     if (r.by_elements || w->n_parameters * (int64_t)sizeof(real) <= NEAR_BYTES) {
         network_gradient(w, u->gradient, data, 0, data->rows, 0, slice, slices, workspace);
@@ -124,10 +115,13 @@ static void network_step(const network *w, const fastnn_update *u, const batch *
         slice_rows(w, l, slice, slices, &first, &last);
         real *const gradient = (real *)u->gradient + at + first * n;
         for (int64_t next; first < last; first = next) {
-            next = smaller(first < biases ? smaller(last, biases) : last, first + tiles * TILE_ROWS);
-            const fastnn_update of_piece = update_from(u, at + first * n, gradient);
+            const int penalized = u->l2 != 0 && first < biases;
+            next = smaller(penalized ? smaller(last, biases) : last, first + tiles * TILE_ROWS);
+            fastnn_update of_piece = *u;
+            of_piece.gradient = gradient;
+            of_piece.gradient_from = at + first * n;
             layer_gradient(w, l, gradient, r, 0, first, next, DEPTH, workspace);
-            update_parameters(&of_piece, &c, 0, (next - first) * n, u->l2 != 0 && first < biases);
+            update_parameters(&of_piece, &c, at + first * n, at + next * n, penalized);
         }
     }
 }

@@ -110,21 +110,20 @@ INLINE parameter adamw(const sweep *c, parameter p, vec g, const int flushes) {
     return adam(c, p, g, flushes);
 }
 
-/* A vector of parameters, or with `partial` the first lanes of one. A state that there is not is neither read nor written. */
+/* A vector of parameters, or with `partial` the first lanes of one. A missing state is neither read nor written. */
 INLINE void sweep_vector(const fastnn_update *u, const sweep *c, int64_t i, const sweep_kind kind, const int has_first,
                          const int has_second, parameter (*step)(const sweep *, parameter, vec, const int), vpart part,
                          const int partial) {
-    real *const w = (real *)u->parameters + i;
-    real *const first = has_first ? (real *)u->first + i : NULL, *const second =
-                                                                     has_second ? (real *)u->second + i : NULL;
-    parameter p = {load_lanes(w, part, partial), v_zero(), v_zero()};
-    if (has_first) p.first = load_lanes(first, part, partial);
-    if (has_second) p.second = load_lanes(second, part, partial);
-    const vec g = load_lanes((const real *)u->gradient + i, part, partial);
+    real *const w = u->parameters, *const first = u->first, *const second = u->second;
+    const real *const gradient = u->gradient;
+    parameter p = {load_lanes(w + i, part, partial), v_zero(), v_zero()};
+    if (has_first) p.first = load_lanes(first + i, part, partial);
+    if (has_second) p.second = load_lanes(second + i, part, partial);
+    const vec g = load_lanes(gradient + (i - u->gradient_from), part, partial);
     p = step(c, p, sweep_gradient(c, p.w, g, kind), kind.is_full);
-    store_lanes(w, part, p.w, partial);
-    if (has_first) store_lanes(first, part, p.first, partial);
-    if (has_second) store_lanes(second, part, p.second, partial);
+    store_lanes(w + i, part, p.w, partial);
+    if (has_first) store_lanes(first + i, part, p.first, partial);
+    if (has_second) store_lanes(second + i, part, p.second, partial);
 }
 
 /* Parameters from `from` to `to`: whole vectors do not cross cache lines if parameter 0 begins one. */

@@ -15,17 +15,6 @@ enum { SPARSE_VECTORS = 8, SPARSE_AHEAD = 4 };
 
 _Static_assert((int)SPARSE_VECTORS % (int)TILE_VECTORS == 0, "whole blocks of transposed deltas");
 
-INLINE vec load_row(const real *row, int v, vpart last, const int vectors, const int partial) {
-    return partial && v == vectors - 1 ? v_load_part(row + v * VLEN, last) : v_load(row + v * VLEN);
-}
-
-INLINE void store_row(real *row, int v, vec a, vpart last, const int vectors, const int partial) {
-    if (partial && v == vectors - 1)
-        v_store_part(row + v * VLEN, last, a);
-    else
-        v_store(row + v * VLEN, a);
-}
-
 /* The row of `b` that the element so many places further on needs. */
 INLINE void prefetch_row(const elements *x, int64_t i, const real *b, int64_t n, const int vectors) {
     const real *row = b + x->columns[smaller(i + SPARSE_AHEAD, x->count - 1)] * n;
@@ -38,16 +27,17 @@ INLINE void add_rows(real *c, const elements *x, const real *b, int64_t n, vpart
                      const int partial) {
     vec sum[SPARSE_VECTORS];
     UNROLL
-    for (int v = 0; v < vectors; v++) sum[v] = load_row(c, v, last, vectors, partial);
+    for (int v = 0; v < vectors; v++) sum[v] = load_lanes(c + v * VLEN, last, partial && v == vectors - 1);
     for (int64_t i = 0; i < x->count; i++) {
         const real *row = b + x->columns[i] * n;
         const vec element = v_set1(x->values[i]);
         prefetch_row(x, i, b, n, vectors);
         UNROLL
-        for (int v = 0; v < vectors; v++) sum[v] = v_fma(element, load_row(row, v, last, vectors, partial), sum[v]);
+        for (int v = 0; v < vectors; v++)
+            sum[v] = v_fma(element, load_lanes(row + v * VLEN, last, partial && v == vectors - 1), sum[v]);
     }
     UNROLL
-    for (int v = 0; v < vectors; v++) store_row(c, v, sum[v], last, vectors, partial);
+    for (int v = 0; v < vectors; v++) store_lanes(c + v * VLEN, last, sum[v], partial && v == vectors - 1);
 }
 
 /* The elements' rows of b, which are n elements apart, += the elements times c, whose blocks of TILE_COLUMNS lie `c_block`
@@ -57,14 +47,15 @@ INLINE void add_to_rows(real *b, const elements *x, const real *c, int64_t c_blo
     vec line[SPARSE_VECTORS];
     UNROLL
     for (int v = 0; v < vectors; v++)
-        line[v] = load_row(c + v / TILE_VECTORS * (c_block - TILE_COLUMNS), v, last, vectors, partial);
+        line[v] =
+            load_lanes(c + v / TILE_VECTORS * (c_block - TILE_COLUMNS) + v * VLEN, last, partial && v == vectors - 1);
     for (int64_t i = 0; i < x->count; i++) {
         real *row = b + x->columns[i] * n;
         const vec element = v_set1(x->values[i]);
         UNROLL
         for (int v = 0; v < vectors; v++) {
-            const vec sum = v_fma(element, line[v], load_row(row, v, last, vectors, partial));
-            store_row(row, v, sum, last, vectors, partial);
+            const vec sum = v_fma(element, line[v], load_lanes(row + v * VLEN, last, partial && v == vectors - 1));
+            store_lanes(row + v * VLEN, last, sum, partial && v == vectors - 1);
         }
     }
 }
@@ -99,8 +90,13 @@ static void add_product(real *c, const elements *x, const real *b, int64_t n) {
 }
 
 static void add_outer_product(real *b, const elements *x, const real *c, int64_t c_block, int64_t n) {
-    for (int64_t j = 0; j < n; j += SPARSE_VECTORS * VLEN, c += SPARSE_VECTORS / TILE_VECTORS * c_block)
-        WITH_WIDTH(smaller(n - j, SPARSE_VECTORS * VLEN), add_to_rows, b + j, x, c, c_block, n);
+    if (n == 1) { /* a vector of one lane would wait for the last one's store */
+        for (int64_t i = 0; i < x->count; i++) b[x->columns[i]] = real_fma(x->values[i], *c, b[x->columns[i]]);
+        return;
+    }
+    for (int64_t j = 0; j < n; j += SPARSE_VECTORS * VLEN)
+        WITH_WIDTH(smaller(n - j, SPARSE_VECTORS * VLEN), add_to_rows, b + j, x, c + j / TILE_COLUMNS * c_block,
+                   c_block, n);
 }
 
 /* c (rows, n) = rows order[first] and so on of a table times b. */

@@ -128,7 +128,8 @@ INLINE vec v_sqrt(vec a) { return V(sqrt)(a); }
 /* The root that the instruction gives, to the last bit, in a half (float64) to three quarters of its time: g and h go from an
  * estimate within 2^-14 to sqrt(a) and 1 / (2 sqrt(a)) (Goldschmidt), and the exact remainder a - g^2 rounds g right (Markstein
  * 1990). No float32 is rounded wrong for any estimate that good, nor is a float64 whose root lies so close to the middle of two
- * numbers that the error of h could tell, but for 1 + eps and estimates of more than 20 bits; tests/test_sqrt.py tries these.
+ * numbers that the error of h could tell, but for 1 + eps and estimates of more than 20 bits; tests/test_sqrt.py tries them with the
+ * estimates of the processor that it runs on.
  * Where the remainder would be subnormal, and for what is infinite, negative or NaN, the instruction does it. */
 INLINE vec v_sqrt(vec a) {
     enum { STEPS = FASTNN_BITS == 32 ? 1 : 2 };
