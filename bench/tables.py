@@ -175,7 +175,7 @@ def estimators(results):
     rows = {}
     for case in results["fit"]:
         n, d = case["rows"]
-        rows.setdefault(f"{case['name']}, {n:,} x {d}: a step of `fit`", {})[case["dtype"]] = case["contenders"]
+        rows.setdefault(f"{case['name']}, {n:,} x {d:,}: a step of `fit`", {})[case["dtype"]] = case["contenders"]
     for case in results["predict"]:
         title = f"{case['name']}: `{case['method']}`, {case['rows']:,} row{'s' if case['rows'] > 1 else ''}"
         rows.setdefault(title, {})[case["dtype"]] = case["contenders"]
