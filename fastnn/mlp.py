@@ -348,7 +348,7 @@ class MLP:
         max_time = math.inf if max_time is None else checks.number(max_time, "max_time", minimum=0)
         functions = [functools.partial(each, self) for each in checks.functions(callbacks, "callbacks")]
         verbose = check_verbose(verbose)
-        threads = threads_of_steps(n_threads, size, self._engine.parameters.size)
+        threads = threads_of_steps(n_threads, size, self._engine.forward_work(rows) / n_rows)
         history = History(
             validation=validation is not None, monitor=early_stopping.monitor if early_stopping is not None else None
         )

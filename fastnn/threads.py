@@ -22,9 +22,9 @@ def thread_count(value: object, work: float, per_thread: float) -> int:
     return min(useful, available_threads() if asked is None else asked)
 
 
-def threads_of_steps(value: object, batch_size: int, n_parameters: int) -> int:
-    """Return how many threads a fit may use that takes steps of so many rows."""
-    return thread_count(value, 3 * batch_size * n_parameters if batch_size >= SHARED_ROWS else 0, WORK_PER_THREAD)
+def threads_of_steps(value: object, batch_size: int, row_work: float) -> int:
+    """Return how many threads a fit may use that takes steps of so many rows, each so many multiply-adds forward."""
+    return thread_count(value, 3 * batch_size * row_work if batch_size >= SHARED_ROWS else 0, WORK_PER_THREAD)
 
 
 def threads_of_call(value: object, work: float) -> int:
