@@ -114,6 +114,8 @@ cdef extern from "fastnn.h" nogil:
                                        void *gradient, int64_t row_stride, void *scratch) noexcept nogil
         int64_t (*peak_flops)(void *sink, int64_t iterations) noexcept nogil
 
+    int fastnn_all_finite(const fastnn_kernels *kernels, const void *x, int64_t n) noexcept
+
     ctypedef struct fastnn_team:
         pass
 

@@ -245,6 +245,11 @@ typedef struct fastnn_kernels {
     int64_t (*peak_flops)(void *sink, int64_t iterations);
 } fastnn_kernels;
 
+/* Whether n contiguous elements are all finite: the squares of x - x are 0 or not a number. */
+static inline int fastnn_all_finite(const fastnn_kernels *kernels, const void *x, int64_t n) {
+    return kernels->sum_squared_error(x, x, n) == 0;
+}
+
 /* Threads that work together, of which thread 0 is the caller's; the others live from start to stop. NULL is a team of one. */
 typedef struct fastnn_team fastnn_team;
 typedef void (*fastnn_work)(void *context, fastnn_team *team, int64_t thread);

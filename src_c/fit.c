@@ -88,11 +88,9 @@ static void take_steps(fastnn_fit *f, double until) {
     f->batch = isfinite(t->loss) ? t->first : batch_count(t);
 }
 
-/* Whether the parameters are all finite: the squares of x - x are 0 or not a number. */
-static int is_finite(const fastnn_fit *f) {
+static int has_finite_parameters(const fastnn_fit *f) {
     const fastnn_training *t = &f->training;
-    const void *parameters = t->update.parameters;
-    return t->kernels->sum_squared_error(parameters, parameters, t->network->n_parameters) == 0;
+    return fastnn_all_finite(t->kernels, t->update.parameters, t->network->n_parameters);
 }
 
 /* Whether to stop because the loss has not fallen for long. */
@@ -121,7 +119,7 @@ static int end_epoch(fastnn_fit *f) {
     f->losses[f->epoch] = loss;
     if (validates) f->validation_losses[f->epoch] = f->validation.loss;
     f->seconds[f->epoch] = fastnn_seconds();
-    if (!isfinite(loss) || !is_finite(f) || (validates && !isfinite(f->validation.loss))) {
+    if (!isfinite(loss) || !has_finite_parameters(f) || (validates && !isfinite(f->validation.loss))) {
         memcpy(t->update.parameters, f->previous, parameter_bytes(f));
         return FASTNN_NOT_FINITE;
     }
@@ -151,7 +149,7 @@ static int textbook_epochs(fastnn_fit *f, int64_t n) {
         f->losses[f->epoch + i] = loss;
         finite = finite && isfinite(loss);
     }
-    if (finite && is_finite(f)) return 1;
+    if (finite && has_finite_parameters(f)) return 1;
     memcpy(t->update.parameters, f->previous, parameter_bytes(f));
     return 0;
 }

@@ -311,11 +311,9 @@ typedef struct {
     int64_t next; /* the first piece that nobody has */
 } stretch;
 
-/* Whether the inputs are all finite: the squares of x - x are 0 or not a number. */
 static int has_finite_rows(const fastnn_prediction *p, int64_t from, int64_t to) {
     const fastnn_table_view *x = &p->data.x;
-    const char *rows = (const char *)x->data + from * x->row_stride;
-    return p->kernels->sum_squared_error(rows, rows, (to - from) * x->columns) == 0;
+    return fastnn_all_finite(p->kernels, (const char *)x->data + from * x->row_stride, (to - from) * x->columns);
 }
 
 static void predict_rows(void *context, fastnn_team *team, int64_t thread) {
