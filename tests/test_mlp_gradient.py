@@ -12,6 +12,7 @@ from rounding import assert_within
 import fastnn
 
 ROWS = [1, 2, 31, 32, 33]
+FEW_OUTPUTS_ROWS = [8, 16, 31, 64, 73, 128, 140, 261]
 CUT = 512  # from so many rows on, a small network's gradient and loss are sums of parts
 L2 = 0.125
 
@@ -93,6 +94,12 @@ class TestAgainstTheReference:
         for i, n in enumerate(ROWS):
             loss = ("mse", "binary_cross_entropy")[i % 2]
             check(networks.network(sizes, ("relu", "tanh", "gelu")[i % 3], loss), n, dtype)
+
+    @pytest.mark.parametrize("k", range(1, 10))
+    def test_few_outputs(self, isa, dtype, k):
+        """Of few inputs and many, and rows that fill the last lanes or not."""
+        for i, n_inputs in enumerate([1, 2, 3, 7, 14, 15, 16, 40]):
+            check(networks.network((3, n_inputs, k), "tanh"), FEW_OUTPUTS_ROWS[i % len(FEW_OUTPUTS_ROWS)], dtype)
 
     @pytest.mark.parametrize(
         ("sizes", "loss"),

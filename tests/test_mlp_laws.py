@@ -21,6 +21,7 @@ REGIMES = {
     "long rows": (150, 40, 3),
     "wide": (300, 500, 300, 10),
 }
+FEW_OUTPUTS = (6, 20, 8, 2, 3, 17, 1)
 THREADS = [1, 2, 3, 5]
 
 
@@ -86,6 +87,16 @@ class TestInstructionSets:
             first = first or found
             assert_same(found, first, isa)
 
+    @pytest.mark.parametrize("n", [15, 16, 17, 63, 64, 65, 127, 128, 129, 300])
+    def test_few_outputs(self, dtype, n):
+        """Whose gradients are added up in the lanes, of which the last rows fill a part."""
+        described = networks.network(FEW_OUTPUTS, "tanh")
+        first = None
+        for isa in each_isa():
+            found = results(described, dtype, n)
+            first = first or found
+            assert_same(found, first, isa)
+
     @pytest.mark.parametrize("loss", networks.LOSSES)
     @pytest.mark.parametrize("activation", networks.ACTIVATIONS)
     def test_losses_and_activations(self, dtype, loss, activation):
@@ -123,6 +134,13 @@ class TestThreads:
         expected = results(described, dtype, 2500, n_threads=1)
         for n_threads in THREADS[1:]:
             assert_same(results(described, dtype, 2500, n_threads=n_threads), expected, f"{n_threads} threads")
+
+    @pytest.mark.parametrize("n", [64, 129, 700])
+    def test_few_outputs(self, isa, dtype, n):
+        described = networks.network(FEW_OUTPUTS, "tanh")
+        expected = results(described, dtype, n, n_threads=1)
+        for n_threads in THREADS[1:]:
+            assert_same(results(described, dtype, n, n_threads=n_threads), expected, f"{n_threads} threads")
 
     def test_no_penalty_no_clipping(self, dtype):
         """Without them a step waits for nothing between gradient and update."""

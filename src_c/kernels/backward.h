@@ -47,19 +47,37 @@ static void backward_products(const group *g, int64_t l, const real *delta, real
     if (l > 0 && !in_epilogue(g, l - 1)) multiply_by_slope(g, l, other);
 }
 
+/* Zeros in the lanes of a panel past its rows. */
+static void clear_lanes(real *panel, int64_t features, int64_t lanes, int64_t rows) {
+    for (int64_t at = 0; at < features * lanes; at += lanes)
+        for (int64_t i = rows; i < lanes; i++) panel[at + i] = 0;
+}
+
+/* The deltas of layer l where its gradient wants them. */
+static void store_deltas(const group *g, int64_t l, real *delta) {
+    const network *w = g->w;
+    const int64_t lanes = g->block.lanes, n = w->layers[l].n_outputs, last = g->panels - 1;
+    real *to = stored_deltas(w, l, g->activations, g->block);
+    if (adds_in_lanes(w, l, g->data)) {
+        const int64_t rows = rows_in_panel(g, last), size = panel_size(w, l, g->block);
+        clear_lanes(delta + last * n * lanes, n, lanes, rows);
+        clear_lanes(group_inputs(g, l) + last * size, size / lanes, lanes, rows);
+    } else if (n > 1) {
+        for (int64_t p = 0; p <= last; p++)
+            transpose_panel(to, lanes * g->block.panels, (g->panel + p) * lanes, delta + p * n * lanes, lanes, n,
+                            rows_in_panel(g, p));
+        return;
+    }
+    memcpy(to + g->panel * n * lanes, delta, (size_t)(g->panels * n * lanes) * sizeof(real));
+}
+
 static void backpropagate_group(const group *g, double *row_losses) {
     const network *w = g->w;
-    const int64_t lanes = g->block.lanes;
     real *delta = g->s->delta, *other = g->s->other;
     forward_group(g, 1);
     output_delta(g, row_losses);
     for (int64_t l = w->n_layers - 1; l >= 0; l--) {
-        const int64_t n = w->layers[l].n_outputs;
-        real *packed = transposed_deltas(w, l, g->activations, g->block);
-        if (n == 1) memcpy(packed + g->panel * lanes, delta, (size_t)(g->panels * lanes) * sizeof(real));
-        for (int64_t p = 0; n > 1 && p < g->panels; p++)
-            transpose_panel(packed, lanes * g->block.panels, (g->panel + p) * lanes, delta + p * n * lanes, lanes, n,
-                            rows_in_panel(g, p));
+        store_deltas(g, l, delta);
         if (l == 0) break;
         backward_products(g, l, delta, other);
         real *const swapped = delta;

@@ -136,6 +136,7 @@ static void gather_panel(real *panel, int64_t lanes, const table_view *from, con
 
 /* out (rows, columns), its rows contiguous = the first rows of a panel */
 static void scatter_panel(real *out, int64_t row, const real *panel, int64_t lanes, int64_t columns, int64_t rows) {
+    enum { FEW = 4 };
     int64_t i = 0;
     for (; i + VLEN <= rows; i += VLEN) {
         real *to = out + i * row;
@@ -147,6 +148,16 @@ static void scatter_panel(real *out, int64_t row, const real *panel, int64_t lan
             v_transpose(square);
             UNROLL
             for (int v = 0; v < VLEN; v++) v_store(to + v * row + j, square[v]);
+        }
+        if (columns - j >= FEW) {
+            const vpart rest = v_first(columns - j);
+            vec square[VLEN];
+            UNROLL
+            for (int v = 0; v < VLEN; v++) square[v] = j + v < columns ? v_load(panel + (j + v) * lanes + i) : v_zero();
+            v_transpose(square);
+            UNROLL
+            for (int v = 0; v < VLEN; v++) v_store_part(to + v * row + j, rest, square[v]);
+            continue;
         }
         for (; j < columns; j++)
             for (int v = 0; v < VLEN; v++) to[v * row + j] = panel[j * lanes + i + v];

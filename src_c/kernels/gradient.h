@@ -24,6 +24,98 @@ static void slice_rows(const network *w, int64_t l, int64_t slice, int64_t slice
     *last = slice == slices - 1 ? rows : ends[1];
 }
 
+enum { LANE_VECTORS = LANES / VLEN, LANE_PANELS = (LANE_VECTORS + TILE_VECTORS - 1) / TILE_VECTORS };
+
+_Static_assert(LANE_VECTORS % TILE_VECTORS == 0 || TILE_VECTORS % LANE_VECTORS == 0,
+               "each vector of a panel has its lanes");
+
+/* The inputs and the deltas of a layer of few outputs, from one of each on. */
+typedef struct {
+    const real *inputs, *deltas;
+    int64_t input_panel, delta_panel; /* from panel to panel */
+    int64_t panels;
+} lane_rows;
+
+/* For so many inputs, the sums over the rows of input times delta. */
+INLINE vec lane_sums(lane_rows of, const int inputs) {
+    vec sum[LANE_VECTORS][VLEN];
+    UNROLL
+    for (int v = 0; v < LANE_VECTORS; v++) {
+        UNROLL
+        for (int i = 0; i < VLEN; i++) sum[v][i] = v_zero();
+    }
+    for (; of.panels > 0; of.panels -= LANE_PANELS) {
+        UNROLL
+        for (int v = 0; v < LANE_PANELS * TILE_VECTORS; v++) {
+            const int64_t p = v / TILE_VECTORS, at = v % TILE_VECTORS * VLEN;
+            if (p >= of.panels) break;
+            const vec delta = v_load(of.deltas + p * of.delta_panel + at);
+            UNROLL
+            for (int i = 0; i < inputs; i++)
+                sum[v % LANE_VECTORS][i] = v_fma(v_load(of.inputs + p * of.input_panel + i * TILE_COLUMNS + at), delta,
+                                                 sum[v % LANE_VECTORS][i]);
+        }
+        of.inputs += LANE_PANELS * of.input_panel;
+        of.deltas += LANE_PANELS * of.delta_panel;
+    }
+    UNROLL
+    for (int h = 2; h <= LANE_VECTORS; h *= 2) {
+        UNROLL
+        for (int v = 0; v < LANE_VECTORS / h; v++) {
+            UNROLL
+            for (int i = 0; i < inputs; i++) sum[v][i] = v_add(sum[v][i], sum[v + LANE_VECTORS / h][i]);
+        }
+    }
+    return v_add(v_zero(), v_sums(sum[0])); /* no -0, which would tell how many lanes were empty */
+}
+
+/* gradient (first to last, n) of weights, so many rows at a time; the last of them reach back, so that they are as many. */
+INLINE void few_outputs(real *gradient, lane_rows of, int accumulate, int64_t first, int64_t last, int64_t n,
+                        const int inputs) {
+    real columns[FEW_OUTPUTS * VLEN], sums[FEW_OUTPUTS * VLEN];
+    for (int64_t i = first, count; i < last; i += count, gradient += count * n) {
+        const int64_t begin = smaller(i, last - inputs);
+        count = smaller(last - i, inputs);
+        for (int64_t j = 0; j < n; j++) {
+            lane_rows here = of;
+            here.inputs += begin * TILE_COLUMNS;
+            here.deltas += j * TILE_COLUMNS;
+            v_store(columns + j * VLEN, lane_sums(here, inputs));
+        }
+        scatter_panel(accumulate ? sums : gradient, n, columns + (i - begin), VLEN, n, count);
+        if (accumulate) map_pairs(gradient, gradient, sums, v_set1(1), count * n, v_add_product);
+    }
+}
+
+/* The same of a single row, whose panels have one lane. */
+static void few_outputs_of_row(real *gradient, const real *inputs, const real *deltas, int accumulate, int64_t first,
+                               int64_t last, int64_t n) {
+    for (int64_t i = first; i < last; i++, gradient += n)
+        for (int64_t j = 0; j < n; j++) gradient[j] = (accumulate ? gradient[j] : 0) + (0 + inputs[i] * deltas[j]);
+}
+
+/* The gradient of a layer of few outputs, where the lanes are the rows. A sum over CHUNK_ROWS rows is LANES chains, of every LANES-th
+ * row, which are added by halving; and these sums are added in order. */
+static void lanes_gradient(real *gradient, lane_rows of, int64_t lanes, int accumulate, int64_t first, int64_t last,
+                           int64_t n) {
+    enum { CHUNK_PANELS = CHUNK_ROWS / TILE_COLUMNS, FOUR = VLEN < 4 ? VLEN : 4 };
+    if (lanes == 1) {
+        few_outputs_of_row(gradient, of.inputs, of.deltas, accumulate, first, last, n);
+        return;
+    }
+    for (int64_t left = of.panels; left > 0; left -= CHUNK_PANELS, accumulate = 1) {
+        of.panels = smaller(left, CHUNK_PANELS);
+        if (last >= VLEN)
+            few_outputs(gradient, of, accumulate, first, last, n, VLEN);
+        else if (last >= FOUR)
+            few_outputs(gradient, of, accumulate, first, last, n, FOUR);
+        else
+            few_outputs(gradient, of, accumulate, first, last, n, 1);
+        of.inputs += CHUNK_PANELS * of.input_panel;
+        of.deltas += CHUNK_PANELS * of.delta_panel;
+    }
+}
+
 /* The gradient of a layer of one output. */
 static void column_gradient(real *gradient, const real *inputs, int64_t panel, const real *deltas, int accumulate,
                             int64_t m, rows_layout r) {
@@ -33,11 +125,16 @@ static void column_gradient(real *gradient, const real *inputs, int64_t panel, c
 }
 
 /* Of rows `first` to `last` of layer l's weights the gradient, to c, from `depth` rows of the block at a time. */
-static void layer_gradient(const network *w, int64_t l, real *c, rows_layout r, int accumulate, int64_t first,
-                           int64_t last, int64_t depth, const void *workspace) {
+static void layer_gradient(const network *w, int64_t l, real *c, const batch *data, rows_layout r, int accumulate,
+                           int64_t first, int64_t last, int64_t depth, const void *workspace) {
     const int64_t n = w->layers[l].n_outputs, size = panel_size(w, l, r), rows = r.lanes * r.panels;
     const real *inputs = activations(w, l, workspace, r) + first * r.lanes;
-    const real *deltas = transposed_deltas(w, l, workspace, r);
+    const real *deltas = stored_deltas(w, l, workspace, r);
+    if (adds_in_lanes(w, l, data)) {
+        const lane_rows of = {activations(w, l, workspace, r), deltas, size, n * r.lanes, r.panels};
+        lanes_gradient(c, of, r.lanes, accumulate, first, last, n);
+        return;
+    }
     if (n == 1) {
         column_gradient(c, inputs, size, deltas, accumulate, last - first, r);
         return;
@@ -58,10 +155,10 @@ static void network_gradient(const network *w, void *gradient, const batch *data
         int64_t i, end;
         slice_rows(w, l, slice, slices, &i, &end);
         if (i < end && l == 0 && r.by_elements)
-            sparse_gradient(of_layer, &data->x, data->order, block, transposed_deltas(w, 0, workspace, r), r.rows,
+            sparse_gradient(of_layer, &data->x, data->order, block, stored_deltas(w, 0, workspace, r), r.rows,
                             r.lanes * r.panels, n, accumulate, i, end);
         else if (i < end)
-            layer_gradient(w, l, of_layer + i * n, r, accumulate, i, end, r.rows, workspace);
+            layer_gradient(w, l, of_layer + i * n, data, r, accumulate, i, end, r.rows, workspace);
     }
 }
 
@@ -120,7 +217,7 @@ static void network_step(const network *w, const fastnn_update *u, const batch *
             fastnn_update of_piece = *u;
             of_piece.gradient = gradient;
             of_piece.gradient_from = at + first * n;
-            layer_gradient(w, l, gradient, r, 0, first, next, DEPTH, workspace);
+            layer_gradient(w, l, gradient, data, r, 0, first, next, DEPTH, workspace);
             update_parameters(&of_piece, &c, at + first * n, at + next * n, penalized);
         }
     }

@@ -64,11 +64,14 @@ static int keeps_slopes(const network *w) {
     return 0;
 }
 
+/* Sums over rows in the lanes take so many at a time, wherever blocks begin. */
+enum { CHUNK_ROWS = 128 };
+
 static int64_t network_block_rows(const network *w, int by_elements, int64_t rows) {
-    enum { BLOCK_BYTES = 256 * 1024, LARGE_BYTES = 1024 * 1024, FEW = 128, MANY = 512 };
+    enum { BLOCK_BYTES = 256 * 1024, LARGE_BYTES = 1024 * 1024, FEW = CHUNK_ROWS, MANY = 4 * CHUNK_ROWS };
     int64_t fit = BLOCK_BYTES / (int64_t)sizeof(real) / (2 * feature_count(w, by_elements));
     fit = w->n_parameters * (int64_t)sizeof(real) > LARGE_BYTES || fit > MANY ? MANY : fit < FEW ? FEW : fit;
-    return smaller(rows, fit / 64 * 64);
+    return smaller(rows, fit / CHUNK_ROWS * CHUNK_ROWS);
 }
 
 /* How many rows go through the whole network together: few enough to stay in the first cache where the weights do. */
@@ -124,7 +127,7 @@ static int64_t network_scratch(const network *w, int by_elements, int64_t most_r
     return bytes;
 }
 
-/* Of a block: the activations, then each layer's deltas, transposed. */
+/* Of a block: the activations, then each layer's deltas. */
 static int64_t network_workspace(const network *w, int by_elements, int64_t block_rows) {
     const int64_t rows = rounded_up(block_rows, TILE_COLUMNS);
     int64_t columns = feature_count(w, by_elements);
@@ -132,9 +135,18 @@ static int64_t network_workspace(const network *w, int by_elements, int64_t bloc
     return columns * rows * (int64_t)sizeof(real);
 }
 
-/* Where the transposed deltas of layer l begin: in blocks of TILE_COLUMNS outputs, each (rows, TILE_COLUMNS); of one output
- * (rows) alone */
-static real *transposed_deltas(const network *w, int64_t l, const real *workspace, rows_layout r) {
+enum { FEW_OUTPUTS = 8, ROWS_PER_OUTPUT = 8 };
+
+/* Whether the gradient of a layer's weights is added up in the lanes: where the outputs are too few to fill a vector, and the
+ * batch has rows enough. Those of the first layer are chains, as sparse rows have them. */
+static int adds_in_lanes(const network *w, int64_t l, const batch *data) {
+    const int64_t n = w->layers[l].n_outputs;
+    return l > 0 && n <= FEW_OUTPUTS && data->rows >= LANES && data->rows >= ROWS_PER_OUTPUT * n;
+}
+
+/* Where the deltas of layer l begin that its gradient is made of: in blocks of TILE_COLUMNS outputs, each (rows, TILE_COLUMNS);
+ * of one output (rows) alone; where it is added up in the lanes (panels, n_outputs, lanes) */
+static real *stored_deltas(const network *w, int64_t l, const real *workspace, rows_layout r) {
     const int64_t rows = r.lanes * r.panels;
     int64_t columns = feature_count(w, r.by_elements);
     for (int64_t i = 0; i < l; i++) columns += rounded_up(w->layers[i].n_outputs, TILE_COLUMNS);

@@ -3,37 +3,62 @@
 #ifndef FASTNN_KERNELS_PANELS_H
 #define FASTNN_KERNELS_PANELS_H
 
-enum { SHORT = 6 }; /* a k for which a panel of B fits in the registers, beside what a row of C needs */
+/* The k up to which a panel of B fits in the registers, beside the sums of two rows of C and an element of A. */
+enum { SHORT = (REGISTERS - 2 * TILE_VECTORS - 1) / TILE_VECTORS };
 
-/* One panel, for a short k: B stays in registers and C is written row by row, without a tile's beginning and end. */
-INLINE void short_rows(real *c, matrix a, const real *b, epilogue e, int64_t m, const int k, const int vectors) {
+_Static_assert((int)SHORT <= 13, "short_panel has 13 cases");
+
+/* `rows` rows of C, for a short k: the rows of a panel of B are in registers. */
+INLINE void short_rows(real *c, matrix a, const vec b[SHORT][TILE_VECTORS], epilogue e, const int rows, const int k,
+                       const int vectors) {
+    vec sum[2][TILE_VECTORS];
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        UNROLL
+        for (int v = 0; v < vectors; v++) sum[i][v] = v_zero();
+    }
+    UNROLL
+    for (int p = 0; p < k; p++) {
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            const vec element = v_set1(a.at[i * a.row + p * a.column]);
+            UNROLL
+            for (int v = 0; v < vectors; v++) sum[i][v] = v_fma(element, b[p][v], sum[i][v]);
+        }
+    }
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
+            const int at = i * TILE_COLUMNS + v * VLEN;
+            v_store(c + at, v_epilogue(sum[i][v], e, at));
+        }
+    }
+}
+
+/* One panel: C is written row by row, without a tile's beginning and end, and two at a time, for one chain after the other
+ * leaves too little to choose from. */
+INLINE void short_columns(real *c, matrix a, const real *b, epilogue e, int64_t m, const int k, const int vectors) {
     vec rows[SHORT][TILE_VECTORS];
     UNROLL
     for (int p = 0; p < k; p++) {
         UNROLL
         for (int v = 0; v < vectors; v++) rows[p][v] = v_load(b + p * TILE_COLUMNS + v * VLEN);
     }
-    for (int64_t i = 0; i < m; i++, c += TILE_COLUMNS, a.at += a.row) {
-        vec sum[TILE_VECTORS];
-        UNROLL
-        for (int v = 0; v < vectors; v++) sum[v] = v_zero();
-        UNROLL
-        for (int p = 0; p < k; p++) {
-            const vec element = v_set1(a.at[p * a.column]);
-            UNROLL
-            for (int v = 0; v < vectors; v++) sum[v] = v_fma(element, rows[p][v], sum[v]);
-        }
-        UNROLL
-        for (int v = 0; v < vectors; v++) v_store(c + v * VLEN, v_epilogue(sum[v], e, v * VLEN));
-        if (e.kind == RELU_BACKWARD) e.gate += TILE_COLUMNS;
+    for (; m > 1; m -= 2) {
+        short_rows(c, a, rows, e, 2, k, vectors);
+        c += 2 * TILE_COLUMNS;
+        a.at += 2 * a.row;
+        if (e.kind == RELU_BACKWARD) e.gate += 2 * TILE_COLUMNS;
     }
+    if (m > 0) short_rows(c, a, rows, e, 1, k, vectors);
 }
 
 INLINE void short_panel(real *c, matrix a, const real *b, epilogue e, int64_t m, int64_t k, const int vectors) {
     switch (k) {
 #define CASE(n)                                                                                                        \
     case n:                                                                                                            \
-        short_rows(c, a, b, e, m, n, vectors);                                                                         \
+        if (n <= SHORT) short_columns(c, a, b, e, m, n, vectors);                                                      \
         break;
         CASE(1)
         CASE(2)
@@ -41,6 +66,13 @@ INLINE void short_panel(real *c, matrix a, const real *b, epilogue e, int64_t m,
         CASE(4)
         CASE(5)
         CASE(6)
+        CASE(7)
+        CASE(8)
+        CASE(9)
+        CASE(10)
+        CASE(11)
+        CASE(12)
+        CASE(13)
 #undef CASE
     }
 }

@@ -126,7 +126,7 @@ static int64_t element_from(const table_view *x, sparse_row row, int64_t from) {
 }
 
 /* Rows `from` to `to` of the gradient (columns + 1, n) = or += rows order[first] and so on of a table, a column of ones added,
- * times the rows' deltas, which lie as transposed_deltas has them, with room for `stride` rows. */
+ * times the rows' deltas, which lie as stored_deltas has them, with room for `stride` rows. */
 static void sparse_gradient(real *gradient, const table_view *x, const int64_t *order, int64_t first,
                             const real *deltas, int64_t rows, int64_t stride, int64_t n, int accumulate, int64_t from,
                             int64_t to) {

@@ -24,7 +24,7 @@ typedef struct {
 /* 6 x 2 accumulators, two vectors of B and one of A use 15 of the 16 registers. A panel of B of BLOCK_K rows fills a L1d of
  * 32 KiB and streams through it; a shorter one would have C loaded and stored more often, which costs more (256: 2 to 13 %
  * on Zen 3). BLOCK_ROWS x BLOCK_K of A take two fifths of a L2 of 512 KiB. */
-enum { TILE_ROWS = 6, TILE_VECTORS = 2 };
+enum { REGISTERS = 16, TILE_ROWS = 6, TILE_VECTORS = 2 };
 enum { BLOCK_ROWS = FASTNN_BITS == 32 ? 72 : 36, BLOCK_K = 512, BLOCK_COLUMNS = 1024 };
 
 INLINE vec v_zero(void) { return V(setzero)(); }
@@ -131,6 +131,14 @@ INLINE void v_transpose(vec a[8]) {
         a[i + 4] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
     }
 }
+/* Lane i of the result is the sum of the lanes of vector i, by halving. */
+INLINE vec v_sums(vec a[8]) {
+    for (int i = 0; i < 4; i++)
+        a[i] = v_add(_mm256_permute2f128_ps(a[i], a[i + 4], 0x20), _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+    for (int i = 0; i < 4; i += 2)
+        a[i] = v_add(_mm256_shuffle_ps(a[i], a[i + 1], 0x44), _mm256_shuffle_ps(a[i], a[i + 1], 0xee));
+    return v_add(_mm256_shuffle_ps(a[0], a[2], 0x88), _mm256_shuffle_ps(a[0], a[2], 0xdd));
+}
 #else
 INLINE void v_transpose(vec a[4]) {
     vec pairs[4];
@@ -142,6 +150,11 @@ INLINE void v_transpose(vec a[4]) {
         a[i] = _mm256_permute2f128_pd(pairs[i], pairs[i + 2], 0x20);
         a[i + 2] = _mm256_permute2f128_pd(pairs[i], pairs[i + 2], 0x31);
     }
+}
+INLINE vec v_sums(vec a[4]) {
+    for (int i = 0; i < 2; i++)
+        a[i] = v_add(_mm256_permute2f128_pd(a[i], a[i + 2], 0x20), _mm256_permute2f128_pd(a[i], a[i + 2], 0x31));
+    return v_add(_mm256_unpacklo_pd(a[0], a[1]), _mm256_unpackhi_pd(a[0], a[1]));
 }
 #endif
 

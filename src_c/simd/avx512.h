@@ -29,7 +29,7 @@ typedef __mmask8 vpart;
 /* 12 x 2 accumulators, two vectors of B and one of A use 27 of the 32 registers; a panel two vectors wide suits small batches,
  * whose rows are its columns. A panel of B of BLOCK_K rows streams from L2, which costs less than to have C loaded and stored
  * more often; a block of BLOCK_K x BLOCK_COLUMNS fills a 1 MiB L2. */
-enum { TILE_ROWS = 12, TILE_VECTORS = 2 };
+enum { REGISTERS = 32, TILE_ROWS = 12, TILE_VECTORS = 2 };
 enum { BLOCK_ROWS = 96, BLOCK_K = 512, BLOCK_COLUMNS = 512 };
 
 INLINE vec v_zero(void) { return V(setzero)(); }
@@ -133,8 +133,11 @@ INLINE vec v_sqrt(vec a) { return V(sqrt)(a); }
  * Where the remainder would be subnormal, and for what is infinite, negative or NaN, the instruction does it. */
 INLINE vec v_sqrt(vec a) {
     enum { STEPS = FASTNN_BITS == 32 ? 1 : 2 };
-    const vmask not_zero = v_not_zero(a);
-    if (v_any(v_beyond_root(not_zero, a))) return V(sqrt)(a);
+    vmask not_zero = (vmask)-1;
+    if (v_any(v_beyond_root(not_zero, a))) {
+        not_zero = v_not_zero(a);
+        if (v_any(v_beyond_root(not_zero, a))) return V(sqrt)(a);
+    }
     const vec half = V(set1)((real)0.5), estimate = V(maskz_rsqrt14)(not_zero, a);
     vec g = v_mul(a, estimate), h = v_mul(half, estimate);
     UNROLL
@@ -154,6 +157,24 @@ INLINE void v_transpose(vec a[VLEN]) {
         for (int i = 0; i < VLEN / 2; i++) v_zip(a[i], a[i + VLEN / 2], &next[2 * i], &next[2 * i + 1]);
         for (int i = 0; i < VLEN; i++) a[i] = next[i];
     }
+}
+
+INLINE void v_halve(vec *a, const int half) {
+    UNROLL
+    for (int i = 0; i < half; i++) {
+        vec low, high;
+        v_zip(a[i], a[i + half], &low, &high);
+        a[i] = v_add(low, high);
+    }
+}
+
+/* Lane i of the result is the sum of the lanes of vector i, by halving. */
+INLINE vec v_sums(vec a[VLEN]) {
+    if (VLEN > 8) v_halve(a, 8);
+    v_halve(a, 4);
+    v_halve(a, 2);
+    v_halve(a, 1);
+    return a[0];
 }
 
 /* v_transpose of VLEN vectors that lie `stride` elements apart. A transpose waits for the one port that shuffles; to put

@@ -37,7 +37,7 @@ typedef int64_t vpart; /* how many of the first lanes */
 
 /* 6 x 4 accumulators, four vectors of B and one of A use 29 of the 32 registers. A panel of B of BLOCK_K rows stays in
  * L1d, a block of BLOCK_K x BLOCK_COLUMNS in half of a 512 KiB L2. */
-enum { TILE_ROWS = 6, TILE_VECTORS = 4 };
+enum { REGISTERS = 32, TILE_ROWS = 6, TILE_VECTORS = 4 };
 enum { BLOCK_ROWS = FASTNN_BITS == 32 ? 144 : 72, BLOCK_K = 256, BLOCK_COLUMNS = 1024 };
 
 #if FASTNN_BITS == 32
@@ -105,6 +105,22 @@ INLINE void v_transpose(vec a[VLEN]) {
         for (int i = 0; i < VLEN / 2; i++) v_zip(a[i], a[i + VLEN / 2], &next[2 * i], &next[2 * i + 1]);
         for (int i = 0; i < VLEN; i++) a[i] = next[i];
     }
+}
+
+INLINE void v_halve(vec *a, const int half) {
+    UNROLL
+    for (int i = 0; i < half; i++) {
+        vec low, high;
+        v_zip(a[i], a[i + half], &low, &high);
+        a[i] = v_add(low, high);
+    }
+}
+
+/* Lane i of the result is the sum of the lanes of vector i, by halving. */
+INLINE vec v_sums(vec a[VLEN]) {
+    if (VLEN > 2) v_halve(a, 2);
+    v_halve(a, 1);
+    return a[0];
 }
 
 /* v_transpose of VLEN vectors that lie `stride` elements apart. */

@@ -12,7 +12,7 @@ typedef int vmask;
 typedef int vpart;
 
 #define VLEN 1
-enum { TILE_ROWS = 4, TILE_VECTORS = 4 };
+enum { REGISTERS = 16, TILE_ROWS = 4, TILE_VECTORS = 4 };
 enum { BLOCK_ROWS = 96, BLOCK_K = 256, BLOCK_COLUMNS = 512 };
 
 INLINE vec v_zero(void) { return 0; }
@@ -35,6 +35,7 @@ INLINE vmask v_less(vec a, vec b) { return a < b; }
 INLINE vec v_select(vmask m, vec a, vec b) { return m ? a : b; }
 INLINE int v_any(vmask m) { return m; }
 INLINE void v_transpose(vec a[1]) { (void)a; }
+INLINE vec v_sums(vec a[1]) { return a[0]; }
 
 #if FASTNN_BITS == 32
 typedef uint32_t word;
