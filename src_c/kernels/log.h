@@ -20,6 +20,7 @@ static const real LOG_COEFFICIENTS[] = {0x1.5555b4p-1f, 0x1.992aaap-2f, 0x1.36ec
 #define ONE_LESS_THREE_QUARTERS 0x1p-127f /* as integers, the bits of 1 less those of 3/4 */
 #define INTEGER_BASE 0x1p+23f /* the bits of an integer below it, added to its bits, are the sum of the numbers */
 #define EXPONENT_BIAS 127
+#define NEGLIGIBLE_SQUARE 0x1p-28f /* t^2 / 2 is less than 1/16 ULP of so small a t */
 #else
 static const real LOG_COEFFICIENTS[] = {
     0x1.5555555555776p-1, 0x1.99999998f0b94p-2, 0x1.249249b2273e0p-2, 0x1.c71c01620ede3p-3,
@@ -30,11 +31,12 @@ static const real LOG_COEFFICIENTS[] = {
 #define ONE_LESS_THREE_QUARTERS 0x1p-1023
 #define INTEGER_BASE 0x1p+52
 #define EXPONENT_BIAS 1023
+#define NEGLIGIBLE_SQUARE 0x1p-57
 #endif
 
-/* log((1 + f) 2^e) */
-INLINE vec log_reduced(vec f, vec e) {
-    const vec s = v_div(f, v_add(v_set1(2), f)), s2 = v_mul(s, s), half = v_mul(v_mul(f, f), v_set1((real)0.5));
+/* log((1 + f) 2^e); g is f, or 0 where it is so small that its square does not count, but may be subnormal and slow. */
+INLINE vec log_reduced(vec f, vec g, vec e) {
+    const vec s = v_div(g, v_add(v_set1(2), g)), s2 = v_mul(s, s), half = v_mul(v_mul(g, g), v_set1((real)0.5));
     const vec l = polynomial(LOG_COEFFICIENTS, sizeof LOG_COEFFICIENTS / sizeof(real), s2);
     const vec low = v_fma(s, v_fma(s2, l, half), v_mul(e, v_set1(LN2_LOW)));
     return v_fma(e, v_set1(LN2_HIGH), v_sub(f, v_sub(half, low)));
@@ -50,8 +52,8 @@ INLINE vec v_log(vec x) {
     /* The exponent of y 4/3, and the mantissa of y in [3/4, 3/2). */
     const vec shifted = v_add_bits(y, v_set1(ONE_LESS_THREE_QUARTERS));
     const vec e = v_sub(v_add_bits(v_shift_right(shifted, MANTISSA_BITS), v_set1(INTEGER_BASE)), bias);
-    const vec m = v_add_bits(v_and(shifted, v_set1(MANTISSA_MASK)), v_set1((real)0.75));
-    const vec log = log_reduced(v_sub(m, v_set1(1)), e);
+    const vec f = v_sub(v_add_bits(v_and(shifted, v_set1(MANTISSA_MASK)), v_set1((real)0.75)), v_set1(1));
+    const vec log = log_reduced(f, f, e);
     const vec not_positive = v_select(v_less(x, v_zero()), v_set1((real)NAN), v_set1(-(real)INFINITY));
     return v_select(v_less(x, infinity), v_select(v_less(v_zero(), x), log, not_positive), x);
 }
@@ -63,7 +65,8 @@ INLINE vec v_softplus(vec z) {
     const vec half = v_set1((real)0.5), t = exp_negative_abs(z, &p, &scale);
     const vmask low = v_less(t, half);
     const vec f = v_select(low, t, v_fma(t, half, v_set1((real)-0.5))), e = v_select(low, v_zero(), v_set1(1));
-    return v_add(v_max(v_zero(), z), log_reduced(f, e));
+    const vec g = v_select(v_less(t, v_set1(NEGLIGIBLE_SQUARE)), v_zero(), f);
+    return v_add(v_max(v_zero(), z), log_reduced(f, g, e));
 }
 
 static void log_forward(void *out, const void *x, int64_t n) { map_elements(out, x, n, v_log); }
