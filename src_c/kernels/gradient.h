@@ -8,6 +8,11 @@
 static void slice_rows(const network *w, int64_t l, int64_t slice, int64_t slices, int64_t *first, int64_t *last) {
     enum { MANY_TILES = 8 };
     int64_t cost = 0, before = 0;
+    if (slices == 1) {
+        *first = 0;
+        *last = w->layers[l].n_inputs + w->layers[l].bias;
+        return;
+    }
     for (int64_t i = 0; i < w->n_layers; i++) {
         const layer *of = w->layers + i;
         if (i == l) before = cost;
