@@ -37,7 +37,6 @@ from fastnn._kernels cimport (
     FASTNN_STOPPED_EARLY,
     Workspace,
     active_table,
-    fastnn_all_finite,
     fastnn_batch,
     fastnn_fit,
     fastnn_fit_for,
@@ -587,7 +586,7 @@ cdef class Network:
             self.run_prediction(&p, Rows(x), out, n_threads, checks=True)
             return out if p.not_finite == 0 else None
         self.check_idle()
-        if not fastnn_all_finite(table, fields.data, n_inputs):
+        if not table.all_finite(fields.data, n_inputs):
             return None
         scratch = Workspace()
         table.network_forward_row(&self.network, self.first_parameter, fields.data,
@@ -721,7 +720,7 @@ cdef class Predictor:
     cdef int run(self, const void *x, void *out) except -1:
         cdef const fastnn_kernels *table = active_table(self.network.bits)
         cdef Workspace scratch
-        if not fastnn_all_finite(table, x, self.n_inputs):
+        if not table.all_finite(x, self.n_inputs):
             raise ValueError(f"x must be finite; got {x_as_array(x, self.n_inputs, self.dtype)}")
         if not self.is_long:
             table.network_forward_row(&self.network.network, self.network.first_parameter, x, out, self.scratch.data)

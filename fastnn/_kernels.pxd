@@ -88,6 +88,7 @@ cdef extern from "fastnn.h" nogil:
         void (*activation_backward)(int activation, void *delta, const void *a, const void *slope,
                                     int64_t n) noexcept nogil
         double (*sum_squared_error)(const void *output, const void *y, int64_t n) noexcept nogil
+        int (*all_finite)(const void *x, int64_t n) noexcept nogil
         void (*gemm)(void *c, int64_t c_row_stride, int64_t c_column_stride, fastnn_matrix a, fastnn_matrix b,
                      int accumulate, int64_t m, int64_t n, int64_t k, void *workspace) noexcept nogil
         int64_t (*gemm_workspace)(int64_t m, int64_t n, int64_t k) noexcept nogil
@@ -104,9 +105,9 @@ cdef extern from "fastnn.h" nogil:
         int64_t (*network_workspace)(const fastnn_network *network, bint by_elements,
                                      int64_t block_rows) noexcept nogil
         int64_t (*network_scratch)(const fastnn_network *network, bint by_elements, int64_t most_rows) noexcept nogil
-        void (*network_forward)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
-                                int64_t first, int64_t last, void *output, double *row_losses,
-                                void *scratch) noexcept nogil
+        int (*network_forward)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
+                               int64_t first, int64_t last, void *output, double *row_losses, int checks,
+                               void *scratch) noexcept nogil
         void (*network_forward_row)(const fastnn_network *network, const void *parameters, const void *x, void *output,
                                     void *scratch) noexcept nogil
         void (*network_input_gradient)(const fastnn_network *network, const void *parameters,
@@ -114,7 +115,6 @@ cdef extern from "fastnn.h" nogil:
                                        void *gradient, int64_t row_stride, void *scratch) noexcept nogil
         int64_t (*peak_flops)(void *sink, int64_t iterations) noexcept nogil
 
-    int fastnn_all_finite(const fastnn_kernels *kernels, const void *x, int64_t n) noexcept
 
     ctypedef struct fastnn_team:
         pass

@@ -182,6 +182,7 @@ typedef struct fastnn_kernels {
 
     /* sum over n elements of (y - output)^2 */
     double (*sum_squared_error)(const void *output, const void *y, int64_t n);
+    int (*all_finite)(const void *x, int64_t n); /* n contiguous elements */
 
     /* C (m, n) = A (m, k) B (k, n), or C += A B where `accumulate` is set; each element is one chain of fused
      * multiply-adds over k in order. C must not overlap A or B. */
@@ -216,9 +217,10 @@ typedef struct fastnn_kernels {
     /* gradient = the sum of n_parts gradients, which are `stride` elements apart, part by part; of the rows of a slice. */
     void (*network_sum_parts)(const fastnn_network *network, void *gradient, const void *parts, int64_t stride,
                               int64_t n_parts, int64_t slice, int64_t slices);
-    /* The output for rows first to last of a batch, row-major, to `output`, or the losses to row_losses, or both. */
-    void (*network_forward)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
-                            int64_t first, int64_t last, void *output, double *row_losses, void *scratch);
+    /* The output for rows first to last of a batch, row-major, to `output`, or the losses to row_losses, or both. Returns 0 if
+     * it `checks` rows, contiguous and of the table's dtype, that are not all finite. */
+    int (*network_forward)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
+                           int64_t first, int64_t last, void *output, double *row_losses, int checks, void *scratch);
     /* The same for one row x (n_inputs), contiguous, of the table's dtype. */
     void (*network_forward_row)(const fastnn_network *network, const void *parameters, const void *x, void *output,
                                 void *scratch);
@@ -244,11 +246,6 @@ typedef struct fastnn_kernels {
      * did, with a multiply-add counted as two. `sink` takes one element. */
     int64_t (*peak_flops)(void *sink, int64_t iterations);
 } fastnn_kernels;
-
-/* Whether n contiguous elements are all finite: the squares of x - x are 0 or not a number. */
-static inline int fastnn_all_finite(const fastnn_kernels *kernels, const void *x, int64_t n) {
-    return kernels->sum_squared_error(x, x, n) == 0;
-}
 
 /* Threads that work together, of which thread 0 is the caller's; the others live from start to stop. NULL is a team of one. */
 typedef struct fastnn_team fastnn_team;
@@ -321,7 +318,7 @@ typedef struct fastnn_prediction {
     fastnn_team *team;
     int64_t position; /* the rows that are done; the caller sets it to 0 at first */
     int checks; /* the inputs, contiguous and of the kernels' dtype, may not be finite: look at them as they are read */
-    int64_t not_finite; /* pieces of rows that are not, and that have no outputs; 0 at first */
+    int64_t not_finite; /* pieces of rows that are not; 0 at first */
     double losses[FASTNN_LOSS_LANES];
     double loss; /* at the end: the objective of the rows */
 } fastnn_prediction;

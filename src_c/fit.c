@@ -90,7 +90,7 @@ static void take_steps(fastnn_fit *f, double until) {
 
 static int has_finite_parameters(const fastnn_fit *f) {
     const fastnn_training *t = &f->training;
-    return fastnn_all_finite(t->kernels, t->update.parameters, t->network->n_parameters);
+    return t->kernels->all_finite(t->update.parameters, t->network->n_parameters);
 }
 
 /* Whether to stop because the loss has not fallen for long. */

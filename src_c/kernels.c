@@ -98,6 +98,7 @@ const fastnn_kernels TABLE(ISA_NAME, FASTNN_BITS) = {
     .activation_forward = activation_forward,
     .activation_backward = activation_backward,
     .sum_squared_error = sum_squared_error,
+    .all_finite = all_finite,
     .gemm = gemm,
     .gemm_workspace = gemm_workspace,
     .two_layer_forward = two_layer_forward,

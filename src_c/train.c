@@ -311,32 +311,24 @@ typedef struct {
     int64_t next; /* the first piece that nobody has */
 } stretch;
 
-static int has_finite_rows(const fastnn_prediction *p, int64_t from, int64_t to) {
-    const fastnn_table_view *x = &p->data.x;
-    return fastnn_all_finite(p->kernels, (const char *)x->data + from * x->row_stride, (to - from) * x->columns);
-}
-
 static void predict_rows(void *context, fastnn_team *team, int64_t thread) {
     stretch *s = context;
     fastnn_prediction *p = s->prediction;
     (void)team;
     for (int64_t first; (first = fastnn_team_claim(&s->next) * s->piece) < s->rows;) {
         const int64_t from = s->first + first, to = s->first + smaller(s->rows, first + s->piece);
-        if (p->checks && !has_finite_rows(p, from, to)) {
+        char *const output = p->output ? p->output + from * p->output_row_bytes : NULL;
+        double *const row_losses = p->row_losses ? p->row_losses + first : NULL;
+        if (!p->kernels->network_forward(p->network, p->parameters, &p->data, from, to, output, row_losses, p->checks,
+                                         p->scratch + thread * p->scratch_bytes))
             fastnn_team_claim(&p->not_finite);
-            continue;
-        }
-        p->kernels->network_forward(
-            p->network, p->parameters, &p->data, from, to, p->output ? p->output + from * p->output_row_bytes : NULL,
-            p->row_losses ? p->row_losses + first : NULL, p->scratch + thread * p->scratch_bytes);
     }
 }
 
-/* Some pieces for each thread, of whole panels, and not much smaller than the groups that go through the network together. Rows
- * that are looked at come out of the cache for their products, if they are few. */
-static int64_t piece_rows(int64_t rows, int64_t threads, int checks) {
+/* Some pieces for each thread, of whole panels, and not much smaller than the groups that go through the network together. */
+static int64_t piece_rows(int64_t rows, int64_t threads) {
     enum { MOST = 256, PIECES = 4 };
-    if (threads == 1) return checks ? MOST : rows;
+    if (threads == 1) return rows;
     const int64_t even = (rows / (PIECES * threads) + FASTNN_ROWS_UNIT - 1) / FASTNN_ROWS_UNIT * FASTNN_ROWS_UNIT;
     return even < FASTNN_ROWS_UNIT ? FASTNN_ROWS_UNIT : smaller(even, MOST);
 }
@@ -353,7 +345,7 @@ int fastnn_predict(fastnn_prediction *p, double seconds) {
         for (int i = 0; i < FASTNN_LOSS_LANES; i++) p->losses[i] = 0;
     while (p->position < p->data.rows) {
         const int64_t rows = smaller(p->data.rows - p->position, stretch_rows(p->network));
-        stretch s = {p, p->position, rows, piece_rows(rows, fastnn_team_size(p->team), p->checks), 0};
+        stretch s = {p, p->position, rows, piece_rows(rows, fastnn_team_size(p->team)), 0};
         fastnn_team_run(p->team, predict_rows, &s);
         if (p->row_losses) add_losses(p->losses, p->row_losses, p->position, s.rows);
         p->position += s.rows;

@@ -163,6 +163,25 @@ def test_predict_finds_what_is_not_finite_wherever_it_is(isa, dtype, row, n_thre
         net.predict(x, n_threads=n_threads)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_predict_finds_what_is_not_finite_in_products(isa, dtype, value):
+    """Where the first layer has many more inputs than outputs, its products are looked at instead of the inputs."""
+    net = fastnn.MLP([200, 64, 3], dtype=dtype, seed=0)
+    for weight in (0.0, 1.0):  # infinity times 0 is not a number, and relu must not hide anything
+        net.weights[0][:] = weight
+        for row, column in ((0, 0), (69, 199), (40, 100)):
+            x = np.ones((70, 200), dtype)
+            x[row, column] = value
+            with pytest.raises(
+                ValueError, match=f"X must be finite in {dtype}; got {value} in row {row}, column {column}"
+            ):
+                net.predict(x)
+    x = np.full((70, 200), np.finfo(dtype).max)
+    assert (
+        np.isnan(net.predict(x)).all() or np.isinf(net.predict(x)).all()
+    )  # its products overflow, it itself is finite
+
+
 class TestPredictor:
     """A function of one row."""
 

@@ -16,14 +16,25 @@ static group scratch_group(const network *w, const void *parameters, const batch
     return (group){w, parameters, data, r, s->activations, 0, r.panels, first, rows, s};
 }
 
-static void network_forward(const network *w, const void *parameters, const batch *data, int64_t first, int64_t last,
-                            void *output, double *row_losses, void *scratch) {
+/* Whether the inputs of a group that went forward are all finite, its rows being contiguous. What is not, makes all products with
+ * it not finite, so where the rows were multiplied as they lie, and have not passed through the caches once more, the fewer
+ * products tell. */
+static int has_finite_inputs(const group *g) {
+    const int64_t d = g->w->layers[0].n_inputs;
+    if (goes_by_rows(g, 0) && all_finite(g->s->delta, g->rows * g->w->layers[0].n_outputs)) return 1;
+    return all_finite((const real *)g->data->x.data + g->first * d, g->rows * d);
+}
+
+static int network_forward(const network *w, const void *parameters, const batch *data, int64_t first, int64_t last,
+                           void *output, double *row_losses, int checks, void *scratch) {
+    int finite = 1;
     int64_t bytes;
     const network_scratch_parts s = scratch_parts(w, data->x.by_elements, data->rows, scratch, &bytes);
     const int64_t k = last_layer(w)->n_outputs;
     for (int64_t i = first, step = group_rows(w); i < last; i += step) {
         const group g = scratch_group(w, parameters, data, i, smaller(last - i, step), &s);
         forward_group(&g, 0);
+        if (checks && !has_finite_inputs(&g)) finite = 0;
         if (row_losses) output_delta(&g, row_losses + i - first);
         if (!output) continue;
         if (!row_losses || is_fused(w->loss)) activate(&g, w->n_layers - 1);
@@ -32,6 +43,7 @@ static void network_forward(const network *w, const void *parameters, const batc
                           group_inputs(&g, w->n_layers) + p * panel_size(w, w->n_layers, g.block), g.block.lanes, k,
                           rows_in_panel(&g, p));
     }
+    return finite;
 }
 
 /* The output for one row x, without panels or blocks: all that a small network takes is a fraction of a microsecond. */

@@ -45,6 +45,9 @@ static double sum_squared_error(const void *output, const void *y, int64_t n) {
     return sum;
 }
 
+/* The squares of x - x are 0 or not a number. */
+static int all_finite(const void *x, int64_t n) { return sum_squared_error(x, x, n) == 0; }
+
 /* In double, for the squares of a gradient may lie outside a float's range; eight lanes, element i in lane i mod 8. */
 static double sum_of_squares(const void *x, int64_t n) {
     const real *at = x;
