@@ -125,9 +125,10 @@ INLINE void sweep_vector(const fastnn_update *u, const sweep *c, int64_t i, cons
 }
 
 /* Parameters from `from` to `to`: whole vectors do not cross cache lines if parameter 0 begins one. */
-INLINE void sweep_range(const fastnn_update *u, const sweep *constants, int64_t from, int64_t to, const sweep_kind kind,
-                        const int has_first, const int has_second,
+INLINE void sweep_range(const fastnn_update *update, const sweep *constants, int64_t from, int64_t to,
+                        const sweep_kind kind, const int has_first, const int has_second,
                         parameter (*step)(const sweep *, parameter, vec, const int)) {
+    const fastnn_update here = *update, *const u = &here; /* which no store can change */
     const sweep c = *constants;
     const int64_t whole = smaller(to, (from + VLEN - 1) / VLEN * VLEN);
     int64_t i = whole;

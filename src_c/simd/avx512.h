@@ -139,14 +139,9 @@ INLINE vec v_sqrt(vec a) { return V(sqrt)(a); }
  * numbers that the error of h could tell, but for 1 + eps and estimates of more than 20 bits; tests/test_sqrt.py tries them with the
  * estimates of the processor that it runs on.
  * Where the remainder would be subnormal, and for what is infinite, negative or NaN, the instruction does it. */
-INLINE vec v_sqrt(vec a) {
+INLINE vec v_root(vec a, vec estimate) {
     enum { STEPS = FASTNN_BITS == 32 ? 1 : 2 };
-    vmask not_zero = (vmask)-1;
-    if (v_any(v_beyond_root(not_zero, a))) {
-        not_zero = v_not_zero(a);
-        if (v_any(v_beyond_root(not_zero, a))) return V(sqrt)(a);
-    }
-    const vec half = V(set1)((real)0.5), estimate = V(maskz_rsqrt14)(not_zero, a);
+    const vec half = V(set1)((real)0.5);
     vec g = v_mul(a, estimate), h = v_mul(half, estimate);
     UNROLL
     for (int i = 0; i < STEPS; i++) {
@@ -155,6 +150,13 @@ INLINE vec v_sqrt(vec a) {
         h = v_fma(h, rest, h);
     }
     return v_fma(v_fnma(g, g, a), h, g);
+}
+INLINE vec v_sqrt(vec a) {
+    if (v_any(v_beyond_root((vmask)-1, a))) {
+        const vmask not_zero = v_not_zero(a);
+        return v_any(v_beyond_root(not_zero, a)) ? V(sqrt)(a) : v_root(a, V(maskz_rsqrt14)(not_zero, a));
+    }
+    return v_root(a, V(rsqrt14)(a));
 }
 #endif
 
