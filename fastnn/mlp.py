@@ -348,7 +348,7 @@ class MLP:
         max_time = math.inf if max_time is None else checks.number(max_time, "max_time", minimum=0)
         functions = [functools.partial(each, self) for each in checks.functions(callbacks, "callbacks")]
         verbose = check_verbose(verbose)
-        threads = threads_of_steps(n_threads, size, self._engine.forward_work(rows) / n_rows)
+        threads = threads_of_steps(n_threads, size, self._engine.forward_work(rows, goes_back=True) / n_rows)
         history = History(
             validation=validation is not None, monitor=early_stopping.monitor if early_stopping is not None else None
         )
@@ -517,7 +517,7 @@ class MLP:
         0.0
         """
         rows = self._rows(X, y, sample_weight)
-        threads = threads_of_call(n_threads, 3 * self._engine.forward_work(rows))
+        threads = threads_of_call(n_threads, 3 * self._engine.forward_work(rows, goes_back=True))
         return self._engine.loss_and_gradient(rows, threads)
 
     def input_gradient(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:  # noqa: N803

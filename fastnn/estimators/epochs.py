@@ -77,7 +77,7 @@ class Stochastic:
         self.history = History(validation=validation is not None)
         self._begin_curves()
         self.watch = self._watch()
-        row_work = self.network._engine.forward_work(self.rows) / self.n_rows
+        row_work = self.network._engine.forward_work(self.rows, goes_back=True) / self.n_rows
         self.n_threads = threads_of_steps(e.n_threads, self.batch_size, row_work)
         self.deadline = _engine.seconds() + (math.inf if e.max_time is None else e.max_time)
 

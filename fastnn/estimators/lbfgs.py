@@ -46,7 +46,8 @@ class LBFGS:
         self.network: MLP = e.network_
         self.twin = self.network if self.network.dtype == np.float64 else self.network._in_float64()
         self.rows = examples.rows(self.twin)
-        self.n_threads = threads_of_call(e.n_threads, 3 * self.twin._engine.forward_work(self.rows))
+        work = 3 * self.twin._engine.forward_work(self.rows, goes_back=True)
+        self.n_threads = threads_of_call(e.n_threads, work)
         self.deadline = math.inf if e.max_time is None else time.monotonic() + e.max_time
         self.iterations = 0
         self.loss = self.reached_loss = math.inf

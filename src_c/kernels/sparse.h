@@ -90,8 +90,11 @@ static void add_product(real *c, const elements *x, const real *b, int64_t n) {
 }
 
 static void add_outer_product(real *b, const elements *x, const real *c, int64_t c_block, int64_t n) {
-    if (n == 1) { /* a vector of one lane would wait for the last one's store */
-        for (int64_t i = 0; i < x->count; i++) b[x->columns[i]] = real_fma(x->values[i], *c, b[x->columns[i]]);
+    if (n <= VLEN / 2) { /* where columns are neighbours, a vector would wait for the last one's store */
+        for (int64_t i = 0; i < x->count; i++) {
+            real *row = b + x->columns[i] * n;
+            for (int64_t j = 0; j < n; j++) row[j] = real_fma(x->values[i], c[j], row[j]);
+        }
         return;
     }
     for (int64_t j = 0; j < n; j += SPARSE_VECTORS * VLEN)
