@@ -131,6 +131,34 @@ class TestSolvers:
         assert rates == [schedule(epoch) for epoch in range(5)]
         assert same(net, regressor(learning_rate_init=schedule).fit(X, NUMBER))
 
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (
+                {"solver": fastnn.SGD(0.1), "learning_rate_init": fastnn.Constant(0.2)},
+                r"^learning_rate_init must not be a schedule where solver is an optimizer.* got "
+                r".*learning_rate_init=Constant\(learning_rate=0\.2\), solver=SGD\(learning_rate=0\.1",
+            ),
+            (
+                {"solver": fastnn.Adam(), "learning_rate": fastnn.ReduceOnPlateau(0.1)},
+                r"^learning_rate must not be a schedule where solver is an optimizer.* learning_rate=ReduceOnPlateau",
+            ),
+            (
+                {"learning_rate": fastnn.Constant(0.1), "learning_rate_init": fastnn.Constant(0.2)},
+                r"^only one of learning_rate and learning_rate_init .* got learning_rate=Constant.*0\.1.*0\.2",
+            ),
+            (
+                {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": fastnn.Constant(0.2)},
+                r"^learning_rate must be 'constant' where .* got learning_rate='adaptive', learning_rate_init=Constant",
+            ),
+        ],
+        ids=["init and optimizer", "schedule and optimizer", "two schedules", "rule and schedule"],
+    )
+    def test_no_schedule_is_ignored(self, arguments, message):
+        for fit in (regressor(**arguments).fit, regressor(**arguments).partial_fit):
+            with pytest.raises(ValueError, match=message):
+                fit(X, NUMBER)
+
     def test_plateau(self):
         rates = []
         regressor(

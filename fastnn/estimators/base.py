@@ -19,7 +19,7 @@ from fastnn.estimators.epochs import STOCHASTIC, Stochastic
 from fastnn.estimators.fitted import FEW_ELEMENTS, Fitted
 from fastnn.estimators.lbfgs import LBFGS, refuse_what_it_ignores
 from fastnn.estimators.monitoring import CallbackSupportMixin, Monitor
-from fastnn.estimators.solvers import Examples
+from fastnn.estimators.solvers import Examples, refuse_idle_schedules
 from fastnn.losses import ACTIVATIONS
 from fastnn.mlp import MLP
 from fastnn.optimizers import SGD, Adam, AdamW, RMSProp
@@ -150,6 +150,8 @@ class BaseMLP(CallbackSupportMixin, Fitted):  # type: ignore[misc]
         hidden = self._hidden_sizes()
         if self.solver == "lbfgs":
             refuse_what_it_ignores(self)
+        else:
+            refuse_idle_schedules(self)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._check_arrays(X, y, reset=first_pass)  # noqa: N806
         self._learn_classes(y, incremental, classes)

@@ -45,7 +45,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     learning_rate : {"constant", "invscaling", "adaptive"} or schedule, default "constant"
         For "sgd". "invscaling" divides learning_rate_init by ``(t_ + 1)**power_t`` after each epoch, "adaptive" divides
         the rate by 5 each time that n_iter_no_change epochs brought no progress. A schedule of fastnn, for any
-        stochastic solver, takes the place of learning_rate_init.
+        stochastic solver that is given by name, takes the place of learning_rate_init.
     learning_rate_init : float or schedule, default 0.001
         Length of a step.
     power_t : float, default 0.5

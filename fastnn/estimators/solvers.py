@@ -10,6 +10,7 @@ from fastnn import _engine
 from fastnn.descent import Descent
 from fastnn.mlp import MLP
 from fastnn.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
+from fastnn.schedules import ReduceOnPlateau, Schedule
 
 SMALLEST_RATE = 1e-6  # of "adaptive"
 NOT_FINITE = (
@@ -72,6 +73,26 @@ class Solver(Descent):
             return False
         self.learning_rate /= 5.0
         return True
+
+
+def refuse_idle_schedules(estimator: Any) -> None:
+    """Raise a ValueError if a parameter has no effect beside another one, and one of them is a schedule."""
+    e = estimator
+    given = [name for name in ("learning_rate", "learning_rate_init") if _is_schedule(getattr(e, name))]
+    values = ", ".join(f"{name}={getattr(e, name)!r}" for name in ("learning_rate", "learning_rate_init"))
+    if given and not isinstance(e.solver, str):
+        raise ValueError(
+            f"{given[0]} must not be a schedule where solver is an optimizer, whose own learning_rate it should be; "
+            f"got {values}, solver={e.solver!r}"
+        )
+    if len(given) == 2:
+        raise ValueError(f"only one of learning_rate and learning_rate_init must be a schedule; got {values}")
+    if given == ["learning_rate_init"] and e.solver == "sgd" and e.learning_rate != "constant":
+        raise ValueError(f"learning_rate must be 'constant' where learning_rate_init is a schedule; got {values}")
+
+
+def _is_schedule(value: object) -> bool:
+    return isinstance(value, (Schedule, ReduceOnPlateau))
 
 
 def solver_of(estimator: Any, parameters: NDArray[Any]) -> Solver:
