@@ -53,6 +53,41 @@ class TestWrongArguments:
         with pytest.raises(NotFittedError):
             net.predict(X)
 
+    @pytest.mark.parametrize("is_global", [False, True], ids=["own generator", "global generator"])
+    @pytest.mark.parametrize(
+        ("make", "y", "arguments", "more", "error"),
+        [
+            (regressor, NUMBER, {}, {"sample_weight": -np.ones(90)}, "sample_weight must not be negative"),
+            (regressor, NUMBER, {"loss": "poisson"}, {}, "y must not be negative"),
+            (regressor, NUMBER, {"callbacks": (1,)}, {}, "callbacks must be"),
+            (regressor, NUMBER, {"solver": "lbfgs"}, {"sample_weight": -np.ones(90)}, "must not be negative"),
+            (regressor, NUMBER, {}, {"X_val": X[:, :3], "y_val": NUMBER}, "X_val, y_val"),
+            (regressor, NUMBER, {"early_stopping": True, "validation_fraction": 0.01}, {}, "set is too small"),
+            (classifier, np.arange(90) == 0, {"early_stopping": True}, {}, "least populated class"),
+        ],
+        ids=["weights", "targets", "callbacks", "lbfgs", "validation", "few set aside", "one of a class"],
+    )
+    def test_of_the_generator(self, make, y, arguments, more, error, is_global):
+        """It is the user's, who may draw other things from it."""
+        generator = np.random.mtrand._rand if is_global else np.random.RandomState(0)
+        net = make(**arguments | {"random_state": None if is_global else generator})
+        before = generator.get_state()
+        with pytest.raises((TypeError, ValueError), match=error):
+            net.fit(X, y, **more)
+        after = generator.get_state()
+        assert after[2:] == before[2:]
+        np.testing.assert_array_equal(after[1], before[1])
+
+    def test_of_the_generator_in_a_further_fit(self):
+        """early_stopping draws the rows that it sets aside, of which a weight shows only then that it counts none."""
+        generator = np.random.RandomState(0)
+        net = regressor(random_state=generator, early_stopping=True, warm_start=True).fit(X, NUMBER)
+        before = generator.get_state()
+        with pytest.raises(ValueError, match="the rows that early_stopping sets aside must not all weigh 0"):
+            net.fit(X, NUMBER, sample_weight=np.eye(90)[0])
+        np.testing.assert_array_equal(generator.get_state()[1], before[1])
+        assert generator.get_state()[2:] == before[2:]
+
     def test_of_validation(self):
         net = regressor().fit(X, NUMBER)
         prediction = net.predict(X)

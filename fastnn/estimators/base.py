@@ -104,14 +104,10 @@ class BaseMLP(CallbackSupportMixin, Fitted):  # type: ignore[misc]
     ) -> "BaseMLP":
         monitor = None if incremental else Monitor(self, X, y, sample_weight)
         with self._alone():
-            before = dict(self.__dict__)
-            try:
+            with self._as_it_was_if_refused(incremental):
                 train = self._prepare(X, y, sample_weight, incremental, validation, classes, monitor)
                 engine = self.network_._engine
                 engine.acquire()
-            except BaseException:
-                self.__dict__ = before
-                raise
             try:
                 if monitor is not None:
                     monitor.begin()
@@ -136,6 +132,33 @@ class BaseMLP(CallbackSupportMixin, Fitted):  # type: ignore[misc]
         finally:
             del self._fitting
 
+    @contextmanager
+    def _as_it_was_if_refused(self, incremental: bool) -> Iterator[None]:
+        """Choose the generator; if the fit then does not begin, bring back its state and all attributes.
+
+        The generator may be the user's, or NumPy's global one. A partial_fit of a few rows takes less time than to read
+        its state, and draws nothing before it begins but the first time.
+        """
+        before = dict(self.__dict__)
+        begins_anew = self._begins_anew(incremental)
+        # a stream begun anew would drop the same units each time; without dropout scikit-learn's numbers are due
+        goes_on = self.dropout > 0 or (self.warm_start == "resume" and not incremental)
+        if begins_anew or not goes_on or not hasattr(self, "_random_state"):
+            self._random_state = check_random_state(self.random_state)
+        generator = self._random_state
+        state = generator.get_state(legacy=False) if begins_anew or self.early_stopping else None
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before
+            if state is not None:
+                generator.set_state(state)
+            raise
+
+    def _begins_anew(self, incremental: bool) -> bool:
+        """Whether a fit makes a new network."""
+        return not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+
     def _prepare(
         self,
         X: Any,  # noqa: N803
@@ -152,19 +175,15 @@ class BaseMLP(CallbackSupportMixin, Fitted):  # type: ignore[misc]
             refuse_what_it_ignores(self)
         else:
             refuse_idle_schedules(self)
-        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        X, y = self._check_arrays(X, y, reset=first_pass)  # noqa: N806
+        begins_anew = self._begins_anew(incremental)
+        X, y = self._check_arrays(X, y, reset=begins_anew)  # noqa: N806
         self._learn_classes(y, incremental, classes)
         y = self._encode(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         weights = self._weigh_classes(y, sample_weight, incremental)
         self.n_outputs_, self.out_activation_, loss = self._output(y)
-        # a stream begun anew would drop the same units each time; without dropout scikit-learn's numbers are due
-        goes_on = self.dropout > 0 or (self.warm_start == "resume" and not incremental)
-        if first_pass or not goes_on or not hasattr(self, "_random_state"):
-            self._random_state = check_random_state(self.random_state)
-        self._prepare_network([X.shape[1], *hidden, self.n_outputs_], loss, X.dtype, first_pass)
+        self._prepare_network([X.shape[1], *hidden, self.n_outputs_], loss, X.dtype, begins_anew)
         examples = Examples(X, y, weights, sample_weight)
         if self.solver == "lbfgs" and monitor is not None:
             return LBFGS(self, examples, monitor).run
@@ -217,7 +236,7 @@ class BaseMLP(CallbackSupportMixin, Fitted):  # type: ignore[misc]
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"X_val, y_val (checked as X, y): {error}") from None
 
-    def _prepare_network(self, sizes: list[int], loss: Any, dtype: np.dtype[Any], first_pass: bool) -> None:
+    def _prepare_network(self, sizes: list[int], loss: Any, dtype: np.dtype[Any], begins_anew: bool) -> None:
         """Make the network, with new weights or with those there are, if it is not the one to go on with."""
         activations = [self.activation] * (len(sizes) - 2) if isinstance(self.activation, str) else self.activation
         options = {
@@ -226,7 +245,7 @@ class BaseMLP(CallbackSupportMixin, Fitted):  # type: ignore[misc]
             "l2": float(self.alpha),
             "dropout": float(self.dropout),
         }
-        if not first_pass:
+        if not begins_anew:
             self._go_on(sizes, options, dtype)
             return
         self._adopt(MLP(sizes, dtype=dtype, seed=0, convention="scikit-learn", **options))

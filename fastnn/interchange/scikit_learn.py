@@ -100,7 +100,7 @@ def from_sklearn(estimator: Any) -> Any:
         [arrays[0].shape[0], *(coef.shape[1] for coef in estimator.coefs_)],
         LOSSES[estimator.out_activation_],
         np.dtype("float32" if is_float32 else "float64"),
-        first_pass=True,
+        begins_anew=True,
     )
     ours.network_.parameters = _pack(arrays)
     vars(ours).update(state)
