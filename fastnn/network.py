@@ -1,14 +1,13 @@
 """The book's class: a two-layer network without biases, trained by full-batch gradient descent."""
 
 import copy
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastnn import checks
+from fastnn import checks, notices
 from fastnn._kernels import as_floating
 from fastnn._two_layer import TwoLayer
 
@@ -168,7 +167,7 @@ class NeuralNetwork:
             message = (
                 f"training diverged: the loss of iteration {first} is {losses[first]}; try a smaller learning_rate"
             )
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            notices.warn(message, RuntimeWarning)
         return losses
 
     def _overrides(self, name: str) -> bool:

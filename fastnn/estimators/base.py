@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import _fit_context
+from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastnn import checks
+from fastnn import checks, notices
 from fastnn.estimators.epochs import STOCHASTIC, Stochastic
 from fastnn.estimators.fitted import FEW_ELEMENTS, Fitted
 from fastnn.estimators.lbfgs import LBFGS, refuse_what_it_ignores
@@ -203,7 +204,12 @@ class BaseMLP(CallbackSupportMixin, Fitted):  # type: ignore[misc]
             dtype=(np.float64, np.float32),
             reset=reset,
         )
-        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y)
+            notices.warn(
+                "A column-vector y was passed when a 1d array was expected; y.ravel() is one.", DataConversionWarning
+            )
+        return X, y
 
     def _are_plain(self, X: Any, y: Any) -> bool:  # noqa: N803
         """Whether scikit-learn's validation, half the time of a partial_fit of one row, could only return X and y.

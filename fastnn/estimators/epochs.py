@@ -6,7 +6,6 @@ nothing of Python between them.
 
 import math
 import time
-import warnings
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from fastnn import _engine, checks
+from fastnn import _engine, checks, notices
 from fastnn.estimators.monitoring import Monitor
 from fastnn.estimators.solvers import NOT_FINITE, Examples, solver_of
 from fastnn.history import History
@@ -138,8 +137,8 @@ class Stochastic:
         if size == "auto":
             return min(200, self.n_rows)
         if size > self.n_rows:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
+            notices.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", UserWarning
             )
         return min(int(size), self.n_rows)
 
@@ -188,7 +187,7 @@ class Stochastic:
                     e._last_parameters = self.network.parameters.copy()
                 self.network._engine.parameters[...] = e._best_parameters
         if self.history.stopped_by == "interrupt":
-            warnings.warn("Training interrupted by user.", stacklevel=2)
+            notices.warn("Training interrupted by user.", UserWarning)
 
     def _run_epochs(self, progress: Progress) -> None:
         e = self.estimator
@@ -221,11 +220,10 @@ class Stochastic:
             if e.verbose and not self.one_by_one and time.monotonic() - start < SHOWN_EVERY:
                 chunk = min(2 * chunk, MOST_EPOCHS_IN_A_CALL)
         if self.monitor is not None:
-            warnings.warn(
+            notices.warn(
                 f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the optimization hasn't "
                 "converged yet.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
 
     def _calls_stop(self) -> bool:
@@ -312,9 +310,8 @@ class Stochastic:
         e.validation_loss_curve_.append(math.nan)
         e.validation_scores_.append(math.nan)
         e.n_iter_ += 1
-        warnings.warn(
+        notices.warn(
             f"Stochastic Optimizer: the loss or a parameter is no longer finite in epoch {e.n_iter_}; the weights are "
             "those of the best validation score. A lower learning rate or scaled inputs may help.",
             ConvergenceWarning,
-            stacklevel=2,
         )

@@ -2,7 +2,6 @@
 
 import math
 import time
-import warnings
 from numbers import Real
 from typing import Any
 
@@ -11,7 +10,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from fastnn import checks
+from fastnn import checks, notices
 from fastnn.estimators.monitoring import Monitor
 from fastnn.estimators.solvers import NOT_FINITE, Examples
 from fastnn.mlp import MLP
@@ -80,11 +79,10 @@ class LBFGS:
         self.iterations = min(result.nit, e.max_iter)
         self.reached, self.reached_loss = result.x, float(result.fun)
         if result.status != 0 and math.isfinite(self.reached_loss):
-            warnings.warn(
+            notices.warn(
                 f"lbfgs failed to converge after {result.nit} iterations, status {result.status}:\n"
                 f"{result.message}\n\nIncrease the number of iterations (max_iter) or scale the data.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
 
     def _loss_and_gradient(self, parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
