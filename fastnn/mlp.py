@@ -1,6 +1,5 @@
 """Dense networks of any depth."""
 
-import copy
 import functools
 import math
 import os
@@ -828,23 +827,13 @@ class MLP:
         return net
 
     def __getstate__(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, Any]]:
+        """Copy the arrays, for copy.copy too: networks that shared memory would train each other."""
         own = vars(MLP([1, 1], seed=0)).keys()
         return *self._state(), {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state: tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, Any]]) -> None:
         header, arrays, others = state
         self.__dict__ |= vars(self._from_state(header, arrays)) | others
-
-    def __copy__(self) -> "MLP":
-        """Copy the parameters too: two networks that shared memory would train each other."""
-        twin = type(self).__new__(type(self))
-        twin.__setstate__(self.__getstate__())
-        return twin
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "MLP":
-        twin = memo[id(self)] = type(self).__new__(type(self))
-        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
-        return twin
 
     def __repr__(self) -> str:
         sizes = "-".join(str(size) for size in self._layer_sizes)

@@ -1,6 +1,5 @@
 """The book's class: a two-layer network without biases, trained by full-batch gradient descent."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -279,6 +278,7 @@ class NeuralNetwork:
         return f"NeuralNetwork({d}-{hidden}-{k}, {n} rows, {options})"
 
     def __getstate__(self) -> dict[str, Any]:
+        """Copy the arrays, for copy.copy too: networks that shared memory would train each other."""
         self._engine.check_idle()
         state = {name: value for name, value in self.__dict__.items() if name != "_engine"}
         names = ["input", "y", "weights1", "weights2"]
@@ -297,17 +297,6 @@ class NeuralNetwork:
             if name in state:
                 self._engine.overwrite(name, state.pop(name))
         self.__dict__ |= state
-
-    def __copy__(self) -> "NeuralNetwork":
-        """Copy the arrays too: two networks that shared memory would train each other."""
-        twin = type(self).__new__(type(self))
-        twin.__setstate__(self.__getstate__())
-        return twin
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "NeuralNetwork":
-        twin = memo[id(self)] = type(self).__new__(type(self))
-        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
-        return twin
 
 
 def _uniform(rng: np.random.Generator | int | None) -> Callable[[tuple[int, ...]], NDArray[Any]]:
