@@ -249,9 +249,12 @@ cdef class Optimizer:
 
 
 def restored_optimizer(kind, constants, first, second, beta_1_power, beta_2_power):
-    """The optimizer that was pickled."""
-    cdef Optimizer optimizer = Optimizer(kind, np.empty(0), **constants)
-    optimizer.first, optimizer.second = first, second
+    """The optimizer that was pickled or copied, with a state of its own."""
+    some = first if first is not None else second if second is not None else np.empty(0)
+    cdef Optimizer optimizer = Optimizer(kind, some, **constants)
+    for moment, saved in ((optimizer.first, first), (optimizer.second, second)):
+        if saved is not None:
+            moment[...] = saved
     optimizer.beta_1_power, optimizer.beta_2_power = beta_1_power, beta_2_power
     return optimizer
 

@@ -1,5 +1,6 @@
 """An optimizer at work: what one fit leaves for the next to go on with."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,11 +18,19 @@ class Descent:
     """An optimizer on its way: the engine's state for it, the epochs that it has done, and the schedule's state."""
 
     def __init__(self, optimizer: Optimizer, parameters: NDArray[Any]) -> None:
+        if not parameters.dtype.type(getattr(optimizer, "epsilon", 1.0)) > 0:
+            raise ValueError(f"optimizer must have an epsilon above 0 in {parameters.dtype}; got {optimizer!r}")
         self.optimizer = optimizer
         self.steps = _steps(optimizer, parameters)
         self.epochs = 0
         rate = optimizer.learning_rate
         self.plateau = rate.start() if isinstance(rate, ReduceOnPlateau) else None
+
+    def __copy__(self) -> "Descent":
+        """Share the optimizer, which is not changed, and not its state."""
+        twin = type(self).__new__(type(self))
+        twin.__dict__ |= self.__dict__ | {"steps": copy.copy(self.steps)}
+        return twin
 
     def learning_rates(self, n_epochs: int) -> NDArray[np.float64]:
         """Return the learning rates of the next epochs; with a plateau only that of the first is known."""

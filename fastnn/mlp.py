@@ -1,5 +1,6 @@
 """Dense networks of any depth."""
 
+import copy
 import functools
 import math
 import os
@@ -19,7 +20,7 @@ from fastnn.optimizers import Optimizer, check_optimizer
 from fastnn.parameters import LayerArrays, overwrite, restore
 from fastnn.progress import check_verbose
 from fastnn.threads import threads_of_call, threads_of_steps
-from fastnn.training import Training
+from fastnn.training import MOST_EPOCHS_IN_A_CALL, Training
 
 HE = ("relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "sin")  # the others take Glorot's limits
 
@@ -339,8 +340,6 @@ class MLP:
         epochs = checks.integer(epochs, "epochs", minimum=0)
         size = n_rows if batch_size is None else min(n_rows, checks.integer(batch_size, "batch_size", minimum=1))
         optimizer = check_optimizer(optimizer)
-        if not self._dtype.type(getattr(optimizer, "epsilon", 1.0)) > 0:
-            raise ValueError(f"optimizer must have an epsilon above 0 in {self._dtype}; got {optimizer!r}")
         shuffle = checks.boolean(shuffle, "shuffle")
         validation = self._validation_rows(validation_data)
         watch = self._watch(early_stopping, validation)
@@ -354,7 +353,9 @@ class MLP:
         self._engine.acquire()
         try:
             if self._descent is None or self._descent.optimizer != optimizer:
-                self._descent = Descent(optimizer, self._engine.parameters)
+                descent = Descent(optimizer, self._engine.parameters)
+                descent.learning_rates(min(epochs, MOST_EPOCHS_IN_A_CALL))  # what is wrong with them leaves the old one
+                self._descent = descent
             training = Training(
                 network=self._engine,
                 descent=self._descent,
@@ -734,8 +735,8 @@ class MLP:
 
     def _in_float64(self) -> "MLP":
         """Return a copy of the network, without its optimizer, that computes in float64."""
-        header, arrays = self._state()
-        header |= {"dtype": "float64", "optimizer": None}
+        header, arrays = self._state_without_optimizer()
+        header |= {"dtype": "float64"}
         return self._from_state(header, {"parameters": arrays["parameters"].astype(np.float64)})
 
     def _inputs(self, x: ArrayLike) -> Rows:
@@ -782,6 +783,13 @@ class MLP:
 
     def _state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Describe the network by what JSON takes, and by arrays."""
+        header, arrays = self._state_without_optimizer()
+        if self._descent is not None:
+            more_header, more_arrays = self._descent.to_state()
+            return header | more_header, arrays | more_arrays
+        return header, arrays
+
+    def _state_without_optimizer(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         self._engine.check_idle()
         header: dict[str, Any] = {
             "layer_sizes": list(self._layer_sizes),
@@ -796,11 +804,7 @@ class MLP:
             "generator": self._generator.bit_generator.state,
             "optimizer": None,
         }
-        arrays = {"parameters": self._engine.parameters.copy()}
-        if self._descent is not None:
-            more_header, more_arrays = self._descent.to_state()
-            return header | more_header, arrays | more_arrays
-        return header, arrays
+        return header, {"parameters": self._engine.parameters.copy()}
 
     @classmethod
     def _from_state(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "MLP":
@@ -827,9 +831,13 @@ class MLP:
         return net
 
     def __getstate__(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, Any]]:
-        """Copy the arrays, for copy.copy too: networks that shared memory would train each other."""
+        """Copy the arrays, for copy.copy too: networks that shared memory would train each other.
+
+        The optimizer is its object, for unlike a file this takes a schedule of a user's own.
+        """
         own = vars(MLP([1, 1], seed=0)).keys()
-        return *self._state(), {name: value for name, value in vars(self).items() if name not in own}
+        others = {name: value for name, value in vars(self).items() if name not in own}
+        return *self._state_without_optimizer(), others | {"_descent": copy.copy(self._descent)}
 
     def __setstate__(self, state: tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, Any]]) -> None:
         header, arrays, others = state

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn import schedules
 
 N_THREADS = 8
 
@@ -322,6 +323,18 @@ class Named(fastnn.MLP):
         self.name = name
 
 
+class Halving(schedules.Schedule):
+    """A user's own schedule, which no file takes, but a pickle does."""
+
+    def at(self, epoch):
+        return 0.1 * 0.5**epoch
+
+    def __eq__(self, other):
+        return type(other) is Halving
+
+    __hash__ = schedules.Schedule.__hash__
+
+
 class TestCopies:
     """Pickle, copy and deepcopy."""
 
@@ -352,6 +365,16 @@ class TestCopies:
             each.fit(x, y, epochs=3)
         np.testing.assert_array_equal(twin.parameters, net.parameters)
         assert twin.loss(x, y) == net.loss(x, y)
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_with_a_schedule_of_ones_own(self, net, way):
+        optimizer = fastnn.Adam(Halving())
+        net.fit(*rows(), epochs=2, optimizer=optimizer)
+        twin = self.WAYS[way](net)
+        histories = [each.fit(*rows(), epochs=2, optimizer=optimizer) for each in (net, twin)]
+        np.testing.assert_array_equal(twin.parameters, net.parameters)
+        for history in histories:
+            assert history.learning_rate.tolist() == [0.025, 0.0125]
 
     @pytest.mark.parametrize("way", WAYS)
     def test_goes_its_own_way(self, net, way):
