@@ -26,8 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(arguments)
         finally:
             print(end="", flush=True)
-    except BrokenPipeError:  # as in `fastnn | head -1`; Python flushes once more when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # stdout's: it is closed, as by `fastnn | head -1`, or the disk full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        if not isinstance(error, BrokenPipeError):
+            print(f"fastnn: cannot write: {error.strerror}", file=sys.stderr)
         return 1
 
 

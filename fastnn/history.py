@@ -141,9 +141,11 @@ class History:
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If the values are not of a history.
         """
+        if not isinstance(values, Mapping):
+            raise TypeError(f"values must be a mapping, as of to_dict; got {values!r}")
         names = {"monitor", "stopped_by", *ROWS}
         if values.keys() not in (names, names - {"validation_loss"}):
             raise ValueError(f"a history has {', '.join(sorted(names))}; got {', '.join(sorted(values))}")

@@ -3,6 +3,8 @@
 import importlib
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -28,10 +30,22 @@ class Progress:
         self._start = self._due = 0.0
 
     def __enter__(self) -> "Progress":
+        self._verbose = self._verbose and sys.stderr is not None
         if self._verbose:
-            self._bar = _new_bar(self._epochs)
+            with self._ends_here_if_gone():
+                self._bar = _new_bar(self._epochs)
             self._start = time.monotonic()
         return self
+
+    @contextmanager
+    def _ends_here_if_gone(self) -> Iterator[None]:
+        """Show nothing any more where stderr takes nothing any more; that is no reason to end a fit."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self._verbose = False
+            if self._bar is not None:
+                self._bar.disable, self._bar = True, None
 
     def update(self, history: History) -> None:
         """Show where the fit is, if it is time; called after each epoch or block of epochs."""
@@ -40,7 +54,8 @@ class Progress:
         self._history = history
         now = time.monotonic()
         if now >= self._due and history.epochs > self._shown:
-            self._show(history, now - self._start)
+            with self._ends_here_if_gone():
+                self._show(history, now - self._start)
             self._due = now + max(0.1, (now - self._start) / 100)
 
     def _show(self, history: History, elapsed: float) -> None:
@@ -57,12 +72,19 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            if self._history is not None and self._history.epochs > self._shown:
-                self._show(self._history, time.monotonic() - self._start)
-        finally:
-            if self._bar is not None:
-                self._bar.close()
+        with self._ends_here_if_gone():
+            try:
+                if self._verbose and self._history is not None and self._history.epochs > self._shown:
+                    self._show(self._history, time.monotonic() - self._start)
+            finally:
+                if self._bar is not None:
+                    self._bar.close()
+
+
+def say(line: str) -> None:
+    """Print a line; where stdout takes nothing any more, a fit goes on without."""
+    with suppress(OSError, ValueError):
+        print(line)
 
 
 def check_verbose(value: object) -> bool:

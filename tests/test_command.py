@@ -1,5 +1,6 @@
 """The `fastnn` command, as `python -m fastnn` in a process of its own."""
 
+import errno
 import importlib.metadata
 import os
 import re
@@ -152,6 +153,16 @@ def test_nobody_reads(arguments, unbuffered):
         os.close(write)
     assert done.stderr == b""
     assert done.returncode in (0, 1)  # argparse takes its own help as shown
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+@pytest.mark.parametrize("arguments", [[], ["info"]], ids=str)
+def test_a_full_disk(arguments):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "fastnn", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300)
+    assert done.stderr == f"fastnn: cannot write: {os.strerror(errno.ENOSPC)}\n"
+    assert done.returncode == 1
 
 
 def test_the_script_is_the_same_command():

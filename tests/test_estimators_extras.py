@@ -1,5 +1,6 @@
 """What the estimators have beyond scikit-learn's, and in whose company they work."""
 
+import io
 import math
 import pickle
 import time
@@ -130,6 +131,26 @@ class TestSolvers:
         net.fit(X, NUMBER)
         assert rates == [schedule(epoch) for epoch in range(5)]
         assert same(net, regressor(learning_rate_init=schedule).fit(X, NUMBER))
+
+    @pytest.mark.parametrize("solver", ["adam", fastnn.RMSProp(epsilon=1e-60)], ids=["name", "optimizer"])
+    def test_an_epsilon_that_is_0_in_float32(self, solver):
+        net = regressor(solver=solver, epsilon=1e-60)
+        with pytest.raises(ValueError, match=r"^optimizer must have an epsilon above 0 in float32; .*epsilon=1e-60"):
+            net.fit(X.astype("float32"), NUMBER)
+
+    def test_one_row_has_no_score(self):
+        with pytest.raises(ValueError, match=r"^X_val must have at least 2 rows for a score of early_stopping; got 1"):
+            regressor(early_stopping=True).fit(X, NUMBER, X_val=X[:1], y_val=NUMBER[:1])
+
+    def test_sizes_without_dimensions(self):
+        assert regressor(hidden_layer_sizes=np.array(8)).fit(X, NUMBER).network_.layer_sizes == (4, 8, 1)
+
+    @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+    def test_a_closed_stdout(self, monkeypatch, solver):
+        closed = io.StringIO()
+        closed.close()
+        monkeypatch.setattr("sys.stdout", closed)
+        assert regressor(solver=solver, verbose=True, max_iter=2).fit(X, NUMBER).n_iter_ == 2
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -414,6 +435,30 @@ class TestCompany:
             assert whole.fit(X, LABEL).predict_proba(X).shape == (90, 3)
         whole = ensemble.VotingRegressor([("a", regressor()), ("b", regressor(alpha=1))])
         assert whole.fit(X, NUMBER).predict(X).shape == (90,)
+
+    @pytest.mark.parametrize("missing", [None, np.nan], ids=str)
+    def test_missing_labels(self, missing):
+        labels = LABEL.astype(object)
+        labels[7] = missing
+        for fit in (classifier().fit, lambda x, y: classifier().partial_fit(x, y, classes=np.unique(LABEL))):
+            with pytest.raises(ValueError, match=rf"^y must have a label for each row; got {missing}$"):
+                fit(X, labels)
+
+    def test_labels_of_two_kinds(self):
+        labels = np.array([1, *LABEL[1:].tolist()], object)
+        with pytest.raises(ValueError, match=r"^y must have labels of one kind, .*; got 'high' and 1$"):
+            classifier().fit(X, labels)
+
+    @pytest.mark.parametrize("library", ["pandas", "polars"])
+    def test_missing_labels_of_frames(self, library):
+        frames = pytest.importorskip(library, reason=f"{library} is not installed")
+        labels = [None, *LABEL[1:].tolist()]
+        for series in (
+            frames.Series(labels),
+            *([frames.Series(labels, dtype=name) for name in ("string", "category")] if library == "pandas" else []),
+        ):
+            with pytest.raises(ValueError, match=r"^y must have a label for each row; got (None|nan|<NA>)$"):
+                classifier().fit(X, series)
 
     @pytest.mark.parametrize("library", ["pandas", "polars"])
     def test_frames(self, library):

@@ -63,9 +63,10 @@ class TestWrongArguments:
             (regressor, NUMBER, {"solver": "lbfgs"}, {"sample_weight": -np.ones(90)}, "must not be negative"),
             (regressor, NUMBER, {}, {"X_val": X[:, :3], "y_val": NUMBER}, "X_val, y_val"),
             (regressor, NUMBER, {"early_stopping": True, "validation_fraction": 0.01}, {}, "set is too small"),
+            (regressor, NUMBER, {"early_stopping": True, "validation_fraction": 0.0}, {}, "must be above 0"),
             (classifier, np.arange(90) == 0, {"early_stopping": True}, {}, "least populated class"),
         ],
-        ids=["weights", "targets", "callbacks", "lbfgs", "validation", "few set aside", "one of a class"],
+        ids=["weights", "targets", "callbacks", "lbfgs", "validation", "few aside", "none aside", "one of a class"],
     )
     def test_of_the_generator(self, make, y, arguments, more, error, is_global):
         """It is the user's, who may draw other things from it."""

@@ -1,5 +1,7 @@
 """What a fit leaves behind: the losses of its epochs, their picture, and what is shown while it runs."""
 
+import errno
+import io
 import pickle
 import re
 import sys
@@ -167,6 +169,8 @@ class TestForm:
         del values["loss"]
         with pytest.raises(ValueError, match=r"^a history has"):
             History.from_dict(values)
+        with pytest.raises(TypeError, match=r"^values must be a mapping, as of to_dict; got None"):
+            History.from_dict(None)
 
 
 class TestPlot:
@@ -317,6 +321,27 @@ class TestProgress:
                 history.append(1, 1, 1)
                 progress.update(history)
         assert 5 < len(self.shown(capsys.readouterr().err)) <= most
+
+    @pytest.mark.parametrize("gone", ["none", "closed", "full"])
+    @pytest.mark.usefixtures("display")
+    def test_stderr_that_takes_nothing(self, monkeypatch, gone):
+        """As of a program without a console, or behind a pipe whose reader has ended."""
+
+        class Full(io.StringIO):
+            def write(self, text):
+                raise OSError(errno.ENOSPC, "no space left")
+
+        stderr = {"none": None, "closed": io.StringIO(), "full": Full()}[gone]
+        if gone == "closed":
+            stderr.close()
+        monkeypatch.setattr(sys, "stderr", stderr)
+        history = History()
+        with Progress(3, 1) as progress:
+            for loss in (3, 2, 1):
+                history.append(loss, 0.1, 0.1)
+                progress.update(history)
+        net = fastnn.MLP([1, 1], seed=0)
+        assert net.fit([[1.0]], [1.0], epochs=3, verbose=1).epochs == 3
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
     @pytest.mark.usefixtures("display", "clock")

@@ -89,7 +89,7 @@ class BaseMLP(CallbackSupportMixin, Fitted):  # type: ignore[misc]
 
     def _hidden_sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        sizes = list(sizes) if hasattr(sizes, "__iter__") and getattr(sizes, "ndim", 1) > 0 else [sizes]
         if any(isinstance(size, Real) and size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [checks.integer(size, f"hidden_layer_sizes[{i}]", minimum=1) for i, size in enumerate(sizes)]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
@@ -211,6 +212,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         self.max_time = max_time
         self.callbacks = callbacks
 
+    def _check_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:  # noqa: N803
+        if y is not None and not hasattr(y, "tocsr"):
+            _check_labels(np.asarray(y))
+        return super()._check_arrays(X, y, reset)
+
     def _learn_classes(self, y: Any, incremental: bool, classes: Any) -> None:
         if incremental and _check_partial_fit_first_call(self, classes):
             multilabel = type_of_target(y).startswith("multilabel")
@@ -401,3 +407,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _check_labels(labels: NDArray[Any]) -> None:
+    """Raise a ValueError if one is missing, or some are strings and some not: scikit-learn finds no order for them."""
+    if labels.dtype != object:
+        return
+    try:
+        present = set(labels.flat)
+    except TypeError:  # no labels at all, as scikit-learn will say
+        return
+    for label in present:
+        if label is None or is_pandas_na(label) or is_scalar_nan(label):
+            raise ValueError(f"y must have a label for each row; got {label!r}")
+    words = {label for label in present if isinstance(label, str)}
+    if words and words != present:
+        some = f"{min(words)!r} and {next(iter(present - words))!r}"
+        raise ValueError(f"y must have labels of one kind, all strings or none; got {some}")

@@ -20,7 +20,7 @@ from fastnn.estimators.solvers import NOT_FINITE, Examples, solver_of
 from fastnn.history import History
 from fastnn.interrupts import HeldInterrupts
 from fastnn.mlp import MLP
-from fastnn.progress import Progress
+from fastnn.progress import Progress, say
 from fastnn.schedules import ReduceOnPlateau
 from fastnn.threads import threads_of_steps
 from fastnn.training import MOST_EPOCHS_IN_A_CALL, SHOWN_EVERY
@@ -66,6 +66,8 @@ class Stochastic:
             e._optimizer = fresh
         if e.early_stopping and validation is None:
             examples, validation = self._split(examples)
+        elif e.early_stopping and validation is not None and len(validation.y) < 2 and not is_classifier(e):
+            raise ValueError(f"X_val must have at least 2 rows for a score of early_stopping; got {len(validation.y)}")
         self.validation = validation
         self.n_rows = examples.x.shape[0]
         self.batch_size = self._batch_size()
@@ -104,6 +106,8 @@ class Stochastic:
     def _split(self, examples: Examples) -> tuple[Examples, Examples]:
         """Set rows aside for early stopping, the same as scikit-learn does."""
         e = self.estimator
+        if e.validation_fraction == 0:
+            raise ValueError(f"validation_fraction must be above 0 with early_stopping; got {e.validation_fraction!r}")
         binary = is_classifier(e) and e.n_outputs_ == 1
         arrays = {name: array for name, array in examples._asdict().items() if array is not None}
         generator = e._random_state
@@ -262,7 +266,7 @@ class Stochastic:
             e._no_improvement_count, e.best_loss_ = self.watch.bad_epochs, self.watch.lowest_loss
         if self.prints:
             for number, loss in enumerate(losses.tolist(), e.n_iter_ - done + 1):
-                print(f"Iteration {number}, loss = {loss:.8f}")
+                say(f"Iteration {number}, loss = {loss:.8f}")
         e._optimizer.end_epochs(losses if validation_losses is None else validation_losses, e.t_)
         return reason
 
@@ -276,7 +280,7 @@ class Stochastic:
         score = e._score_outputs(outputs, self.validation) if np.isfinite(outputs).all() else math.nan
         e.validation_scores_.append(score)
         if self.prints:
-            print(f"Validation score: {score:f}")
+            say(f"Validation score: {score:f}")
         e._no_improvement_count = e._no_improvement_count + 1 if score < e.best_validation_score_ + e.tol else 0
         if score > e.best_validation_score_:
             e.best_validation_score_ = score
@@ -289,12 +293,12 @@ class Stochastic:
         message = f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive epochs."
         if e._optimizer.slows():
             if self.prints:
-                print(f"{message} Setting learning rate to {e._optimizer.learning_rate:f}")
+                say(f"{message} Setting learning rate to {e._optimizer.learning_rate:f}")
             e._no_improvement_count = self.watch.bad_epochs = 0
             return False
         if self.prints:
             small = " Learning rate too small." if e._optimizer.rule == "adaptive" else ""
-            print(f"{message}{small} Stopping.")
+            say(f"{message}{small} Stopping.")
         return True
 
     def _end_diverged(self) -> None:

@@ -14,6 +14,7 @@ from fastnn import checks, notices
 from fastnn.estimators.monitoring import Monitor
 from fastnn.estimators.solvers import NOT_FINITE, Examples
 from fastnn.mlp import MLP
+from fastnn.progress import say
 from fastnn.threads import threads_of_call
 
 
@@ -95,7 +96,7 @@ class LBFGS:
         self.iterations += 1
         self.reached, self.reached_loss = parameters.copy(), self.loss
         if e.verbose:
-            print(f"Iteration {self.iterations}, loss = {self.loss:.8f}")
+            say(f"Iteration {self.iterations}, loss = {self.loss:.8f}")
         stops = False
         if monitor.is_active:
             e.n_iter_ = self.iterations - 1
