@@ -129,7 +129,8 @@ def as_floating(value, str name not None):
         try:
             array = array.astype(FLOAT64)
         except (TypeError, ValueError, OverflowError) as error:
-            raise TypeError(f"{name} must hold real numbers: {error}") from None
+            what = error if array.ndim else f"got {type(value).__name__}"
+            raise TypeError(f"{name} must hold real numbers: {what}") from None
     elif kind not in "fiub" or array.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold real numbers, at most 64 bits wide; got dtype {array.dtype}")
     dtype = FLOAT32 if array.dtype.kind == "f" and array.dtype.itemsize <= 4 else FLOAT64

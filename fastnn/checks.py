@@ -1,5 +1,6 @@
 """Turn what a user passes into what the engine takes, or say which argument is wrong, its value and what was due."""
 
+import inspect
 import itertools
 import math
 import numbers
@@ -58,8 +59,8 @@ def integer(value: Any, name: str, *, minimum: int) -> int:
 
 
 def finite_number(value: Any, name: str, dtype: np.dtype[Any]) -> float:
-    """Return value as a float that is finite in dtype too."""
-    if isinstance(value, (str, bytes, np.ma.MaskedArray)) or np.iscomplexobj(value):
+    """Return value as a float that is finite in dtype too; truth values are no numbers here."""
+    if isinstance(value, (bool, np.bool_, str, bytes, np.ma.MaskedArray)) or np.iscomplexobj(value):
         raise TypeError(f"{name} must be a number; got {value!r}")
     try:
         number = float(value)
@@ -82,8 +83,8 @@ def number(
     maximum: float | None = None,
     below: float | None = None,
 ) -> float:
-    """Return value as a finite float within the given bounds; truth values and arrays are no numbers here."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    """Return value as a finite float within the given bounds; arrays are no numbers here either."""
+    if not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number; got {value!r}")
     result = finite_number(value, name, np.dtype(np.float64))
     bounds = [
@@ -119,7 +120,8 @@ def floating_dtype(value: Any) -> np.dtype[Any]:
 
 def layer_sizes(value: object, *, bias: bool) -> tuple[int, ...]:
     """Return the widths of a network's layers, inputs first, as ints."""
-    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
+    scalar = isinstance(value, (str, bytes)) or getattr(value, "ndim", 1) == 0
+    if scalar or not isinstance(value, (Sequence, np.ndarray)):
         raise TypeError(f"layer_sizes must be a sequence of integers; got {value!r}")
     sizes = tuple(integer(size, f"layer_sizes[{i}]", minimum=1) for i, size in enumerate(value))
     if len(sizes) < 2:
@@ -131,13 +133,13 @@ def layer_sizes(value: object, *, bias: bool) -> tuple[int, ...]:
 
 
 def functions(value: Any, name: str) -> tuple[Callable[..., Any], ...]:
-    """Return one function or several as a tuple."""
-    if callable(value):
-        return (value,)
-    elements = tuple(value) if isinstance(value, Iterable) else (value,)
+    """Return one function or several as a tuple; what a call of one would only begin, as of a generator, is none."""
+    elements = (value,) if callable(value) or not isinstance(value, Iterable) else tuple(value)
     for element in elements:
         if not callable(element):
             raise TypeError(f"{name} must be a function or several; got {element!r}")
+        if inspect.isgeneratorfunction(element) or inspect.iscoroutinefunction(element):
+            raise TypeError(f"{name} must be a function or several, without yield and not async; got {element!r}")
     return elements
 
 

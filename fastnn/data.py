@@ -63,7 +63,7 @@ def rows(
 
 
 def _inputs(x: ArrayLike, name: str, n_inputs: int, dtype: np.dtype[Any]) -> NDArray[Any] | SparseTable:
-    array = sparse_table(x, name, dtype) if hasattr(x, "indptr") else table(x, name, dtype)
+    array = sparse_table(x, name, dtype) if hasattr(x, "tocsr") else table(x, name, dtype)
     if array.shape[1] != n_inputs:
         raise ValueError(f"{name} must have {n_inputs} columns, the network's inputs; got shape {array.shape}")
     return array
@@ -195,13 +195,14 @@ def weights(
     """
     if value is None:
         return None, 1.0
-    array = np.require(
-        table(value, name, dtype if loss == "sse" else np.dtype(np.float64), column=True), np.float64, ["C", "A"]
-    )
+    array = numeric(value, name)
+    if array.ndim > 0:
+        array = table(array, name, dtype if loss == "sse" else np.dtype(np.float64), column=True)
     if array.shape != (n_rows, 1):
         raise ValueError(f"{name} must have shape ({n_rows},), one weight for each row; got {np.shape(value)}")
     if array.min(initial=0) < 0:
         raise ValueError(f"{name} must not be negative; got {array.min()}")
+    array = np.require(array, np.float64, ["C", "A"])
     exponent = int(np.frexp(array.max(initial=0))[1])
     if loss != "sse" and abs(exponent) > USUAL_EXPONENTS:
         return np.ldexp(array, -exponent), math.ldexp(1.0, -exponent)

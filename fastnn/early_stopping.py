@@ -46,5 +46,5 @@ class EarlyStopping(Option):
             min_delta=checks.number(self.min_delta, "min_delta", minimum=0),
             restore_best=checks.boolean(self.restore_best, "restore_best"),
         )
-        if self.monitor not in MONITORS:
+        if not isinstance(self.monitor, str) or self.monitor not in MONITORS:
             raise ValueError(f"monitor must be 'validation_loss' or 'loss'; got {self.monitor!r}")

@@ -10,6 +10,8 @@ from fastnn import checks, notices
 from fastnn._kernels import as_floating
 from fastnn._two_layer import TwoLayer
 
+MOST_NUMBERS = 2**48  # in an array, so that no size in bytes leaves 64 bits
+
 
 class NeuralNetwork:
     """The textbook's two-layer network, compiled.
@@ -100,8 +102,8 @@ class NeuralNetwork:
         if len(x) == 0:
             raise ValueError(f"x must have at least 1 row; got shape {x.shape}")
         y = checks.matrix(y, "y", floating, n_rows=len(x))
-        if hidden > 2**60 // (x.shape[1] + y.shape[1]):
-            raise ValueError(f"hidden must leave the weights addressable; got {hidden}")
+        if hidden * (x.shape[1] + y.shape[1]) > MOST_NUMBERS:
+            raise ValueError(f"hidden must make at most 2**48 weights; got {hidden}")
         draw = _uniform(rng)
         self._engine = TwoLayer(x, y, hidden, learning_rate)
         for weights in (self.weights1, self.weights2):
@@ -153,6 +155,8 @@ class NeuralNetwork:
             If the loss is not finite in the end, with the iteration from which it is not.
         """
         iterations = checks.integer(iterations, "iterations", minimum=0)
+        if iterations > MOST_NUMBERS:
+            raise ValueError(f"iterations must be at most 2**48, for each has a loss; got {iterations}")
         if self._overrides("feedforward") or self._overrides("backprop"):
             losses = np.empty(iterations, self._engine.dtype)
             for i in range(iterations):

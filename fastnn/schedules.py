@@ -41,13 +41,19 @@ class Schedule(Option, ABC):
         """
         if not isinstance(epoch, (np.ndarray, list, tuple)):
             return self.at(checks.integer(epoch, "epoch", minimum=0))
-        epochs = np.asarray(epoch)
+        try:
+            epochs = np.asarray(epoch)
+        except ValueError as error:
+            raise ValueError(f"epoch is not a rectangular array: {error}") from None
         if epochs.dtype.kind not in "iu":
             raise TypeError(f"epoch must hold integers; got dtype {epochs.dtype}")
         if epochs.size and epochs.min() < 0:
             raise ValueError(f"epoch must be at least 0; got {epochs.min()}")
-        rates = (self.at(number) for number in epochs.ravel().tolist())
-        return np.fromiter(rates, np.float64, epochs.size).reshape(epochs.shape)
+        rates = [self.at(number) for number in epochs.ravel().tolist()]
+        wrong = [rate for rate in rates if not isinstance(rate, numbers.Real)]
+        if wrong:
+            raise TypeError(f"learning_rate must be a number in every epoch; {self!r} gave {wrong[0]!r}")
+        return np.array(rates, np.float64).reshape(epochs.shape)
 
 
 @dataclass(frozen=True)
@@ -315,7 +321,12 @@ class ReduceOnPlateau(Option):
 
         `state` is what `start` or `next` returned, or what JSON made of it.
         """
-        learning_rate, best, bad_epochs = state
+        try:
+            learning_rate, best, bad_epochs = state
+        except (TypeError, ValueError):
+            raise TypeError(f"state must be what start or next returned; got {state!r}") from None
+        if not isinstance(loss, numbers.Real):
+            raise TypeError(f"loss must be a number; got {loss!r}")
         if math.isfinite(loss) and (best is None or loss < best - self.threshold * abs(best)):
             return PlateauState(learning_rate, float(loss), 0)
         if bad_epochs < self.patience:

@@ -188,9 +188,12 @@ def _little_endian(name: str, array: NDArray[Any]) -> NDArray[Any]:
 def check_path(path: str | os.PathLike[str]) -> str:
     """Return path as a str, if it is one that open takes."""
     try:
-        return os.fsdecode(path)
+        name = os.fsdecode(path)
     except TypeError:
         raise TypeError(f"path must be a str or os.PathLike; got {path!r}") from None
+    if "\0" in name:
+        raise ValueError(f"path must not hold a null character; got {name!r}")
+    return name
 
 
 @contextlib.contextmanager

@@ -52,7 +52,8 @@ BAD_TABLES = {
     "str object": (array_with("1", object), TypeError, "must hold real numbers"),
     "None": (None, (TypeError, ValueError), "must"),
     "None object": (array_with(None, object), (TypeError, ValueError), "must"),
-    "dict": ({}, TypeError, "must hold real numbers"),
+    "dict": ({}, TypeError, "must hold real numbers: got dict"),
+    "iterator": (iter([1, 2]), TypeError, "must hold real numbers: got list_iterator"),
     "datetime": (np.zeros((4, 3), "M8[s]"), TypeError, "must hold real numbers"),
     "timedelta": (np.zeros((4, 3), "m8[s]"), TypeError, "must hold real numbers"),
     "record": (np.zeros((4, 3), "f8,f8"), TypeError, "must hold real numbers"),
@@ -121,6 +122,11 @@ class TestConstructor:
         with pytest.raises((MemoryError, ValueError, OverflowError)):
             fastnn.NeuralNetwork(X, Y, hidden=hidden)
 
+    @pytest.mark.parametrize("hidden", [2**58, 2**47])
+    def test_hidden_beyond_64_bits(self, hidden):
+        with refuses(ValueError, rf"hidden must make at most 2\*\*48 weights; got {hidden}"):
+            fastnn.NeuralNetwork(X, Y, hidden=hidden)
+
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=repr)
     def test_learning_rate_not_finite(self, value):
         with refuses(ValueError, f"learning_rate must be finite; got {value}"):
@@ -131,7 +137,7 @@ class TestConstructor:
         with refuses(ValueError, "learning_rate must be finite"):
             fastnn.NeuralNetwork(X, Y, learning_rate=value, dtype=dtype)
 
-    @pytest.mark.parametrize("value", ["1", b"1", None, 1j, [1, 2]], ids=repr)
+    @pytest.mark.parametrize("value", ["1", b"1", None, 1j, [1, 2], True, np.True_], ids=repr)
     def test_learning_rate_no_number(self, value):
         with refuses(TypeError, f"learning_rate must be a number; got {re.escape(repr(value))}"):
             fastnn.NeuralNetwork(X, Y, learning_rate=value)
@@ -235,6 +241,10 @@ class TestTrain:
     def test_of_another_type(self, nn, value):
         with refuses(TypeError, f"iterations must be an integer; got {re.escape(repr(value))}"):
             nn.train(value)
+
+    def test_beyond_64_bits(self, nn):
+        with refuses(ValueError, rf"iterations must be at most 2\*\*48, .*; got {2**60}"):
+            nn.train(2**60)
 
     @pytest.mark.parametrize("value", [2**62, 2**61, 2**60, 2**50])
     def test_beyond_memory(self, nn, value):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn import schedules
 
 X, Y = np.zeros((4, 3)), np.zeros((4, 2))
 
@@ -26,6 +27,15 @@ def net(request):
     histories = [each.fit(x, y, epochs=2, optimizer=optimizer) for each in (network, twin)]
     np.testing.assert_array_equal(network.parameters, twin.parameters)
     np.testing.assert_array_equal(histories[0].learning_rate, histories[1].learning_rate)
+
+
+def yields(net, history):
+    """Begin nothing when it is called, as one who forgets that will see."""
+    yield True
+
+
+async def awaits(net, history):
+    """Do the same."""
 
 
 def refuses(error, message):
@@ -175,7 +185,7 @@ class TestSampleWeight:
             ([1, np.nan, 1, 1], ValueError, "must be finite.*nan"),
             ([1, np.inf, 1, 1], ValueError, "must be finite.*inf"),
             (["1"] * 4, TypeError, "must hold real numbers"),
-            (1.0, ValueError, "must have"),
+            (1.0, ValueError, r"must have shape \(4,\), one weight for each row; got \(\)"),
         ],
         ids=str,
     )
@@ -199,6 +209,7 @@ class TestConstructor:
             (3, TypeError, "must be a sequence of integers; got 3"),
             ("32", TypeError, "must be a sequence of integers; got '32'"),
             (None, TypeError, "must be a sequence of integers; got None"),
+            (np.array(3), TypeError, r"must be a sequence of integers; got array\(3\)"),
             ({3: 1, 2: 1}, TypeError, "must be a sequence of integers; got {"),
             ([3, 0], ValueError, r"\[1\] must be at least 1; got 0"),
             ([-3, 2], ValueError, r"\[0\] must be at least 1; got -3"),
@@ -304,8 +315,27 @@ class TestConstructor:
             fastnn.MLP([3, 2], activtion="relu")
 
 
+class OfANumber(schedules.Schedule):
+    """A user's own schedule, whose first rates are right."""
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def at(self, epoch):
+        return 0.1 if epoch < 2 else self.rate
+
+
 class TestFit:
     """Its options, one by one."""
+
+    @pytest.mark.parametrize(
+        ("rate", "error"),
+        [(-1.0, ValueError), (np.nan, ValueError), ("1", TypeError), (None, TypeError), (np.ones(1), TypeError)],
+        ids=repr,
+    )
+    def test_learning_rates_of_a_schedule(self, net, rate, error):
+        with refuses(error, f"learning_rate must be .* in every epoch; .*OfANumber.* gave {re.escape(repr(rate))}"):
+            net.fit(X, Y, epochs=3, optimizer=fastnn.SGD(OfANumber(rate)))
 
     @pytest.mark.parametrize(
         ("name", "value", "error", "message"),
@@ -336,6 +366,8 @@ class TestFit:
             ("callbacks", 5, TypeError, "must .*got 5"),
             ("callbacks", [5], TypeError, "must .*got 5"),
             ("callbacks", None, TypeError, "must .*got None"),
+            ("callbacks", yields, TypeError, "must be .*without yield.*got <function yields"),
+            ("callbacks", [awaits], TypeError, "must be .*not async.*got <function awaits"),
             ("verbose", 2, ValueError, "must be 0 or 1; got 2"),
             ("verbose", "yes", (TypeError, ValueError), "must be 0 or 1; got 'yes'"),
             ("n_threads", 0, ValueError, "must be at least 1; got 0"),

@@ -217,7 +217,7 @@ class TestEarlyStopping:
             fastnn.EarlyStopping(1, min_delta=-1)
         with refuses(TypeError, "restore_best must be True or False; got 1"):
             fastnn.EarlyStopping(1, restore_best=1)
-        for value in ("accuracy", None, ["loss"]):
+        for value in ("accuracy", None, ["loss"], np.array(["loss", "loss"])):
             with refuses(ValueError, f"monitor must be 'validation_loss' or 'loss'; got {re.escape(repr(value))}"):
                 fastnn.EarlyStopping(1, monitor=value)
 

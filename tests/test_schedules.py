@@ -113,6 +113,10 @@ class TestCalls:
         with refuses(ValueError, "epoch must be at least 0.*; got -1"):
             fastnn.Constant(1)(epoch)
 
+    def test_ragged(self):
+        with refuses(ValueError, "epoch is not a rectangular array"):
+            fastnn.Constant(1)([[1], [1, 2]])
+
     def test_learning_rates_of_a_number(self):
         rates = schedules.learning_rates(0.5, 3, 4)
         assert rates.dtype == np.float64
@@ -219,6 +223,15 @@ class TestReduceOnPlateau:
         schedule = fastnn.ReduceOnPlateau(1)
         assert schedule == fastnn.ReduceOnPlateau(1.0, factor=0.1, patience=10, threshold=1e-4, minimum=0)
         assert self.rates(schedule, [1] * 12) == [1] * 12 + [0.1]
+
+    @pytest.mark.parametrize("state", [None, 1.0, (1.0, None)], ids=repr)
+    def test_no_state(self, state):
+        with refuses(TypeError, rf"state must be what start or next returned; got {re.escape(repr(state))}"):
+            fastnn.ReduceOnPlateau(1).next(state, 1.0)
+
+    def test_no_loss(self):
+        with refuses(TypeError, "loss must be a number; got '1'"):
+            fastnn.ReduceOnPlateau(1).next(fastnn.ReduceOnPlateau(1).start(), "1")
 
     def test_the_state_goes_through_json(self):
         """To the bit: a fit that is saved after each epoch has the learning rates of one that is not."""

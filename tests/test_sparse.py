@@ -134,6 +134,10 @@ def test_errors():
         net.predict(sparse.csr_array(np.ones(37)))
     with pytest.raises(TypeError, match=r"X must be a dense array or compressed sparse rows \(csr\); got csc_array"):
         net.predict(rows(3)[0].tocsc())
+    with pytest.raises(TypeError, match=r"X must be a dense array or compressed sparse rows \(csr\); got coo_array"):
+        net.predict(rows(3)[0].tocoo())
+    with pytest.raises(TypeError, match=r"y must hold real numbers: got csr_array"):
+        net.loss(rows(3)[0], rows(3)[0])
     with pytest.raises(ValueError, match=r"X\.data must be finite in float32; got nan"):
         net.predict(broken(data=lambda a: np.where(np.arange(len(a)) == 3, np.nan, a)))
 

@@ -113,6 +113,11 @@ class TestRoundTrip:
         storage.write(path, HEADER, ARRAYS)
         assert path.read_bytes() == before
 
+    def test_a_path_with_a_null_character(self):
+        for act in (lambda path: storage.write(path, {}, {}), storage.read):
+            with pytest.raises(ValueError, match=r"^path must not hold a null character; got 'a\\x00b'"):
+                act("a\0b")
+
     def test_paths(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         for path in ("net", "net.npz", b"net.model", Path("ü.npz"), "n" * 250):
