@@ -393,14 +393,15 @@ cdef class Network:
     cpdef bint multiplies_elements(self, Rows rows, bint goes_back):
         """Whether sparse rows are multiplied element by element, as src_c/kernels/sparse.h does, and not as dense ones.
 
-        That is faster where few elements are stored. Both ways were measured on rows of 30 to 10,000 columns and layers
-        of 1 to 256 outputs, in both dtypes. Where the weights stay in the second cache, a long row took the same either
-        way with a third to a half of its elements stored in a forward pass, and with an eighth to a third in a step of
-        training; where they do not, with 15 to 30 % and with 8 to 15 %. Of a short row, what it costs besides its
-        elements matters more, the less there is to do for each column: with 100 columns, 64 outputs took the same at
-        20 to 25 %, and one output never in float32. This is the simplest rule that fits: over all that was measured it
-        loses 1.4 % in the geometric mean against the better of the two, and at worst takes 1.4 times as long where it
-        chooses the elements and 1.9 times where it does not.
+        That is faster where few elements are stored. Both ways were measured on rows of 100 to 10,000 columns
+        and layers of 1 to 256 outputs, in both dtypes. Where the weights stay in the second cache, a long row
+        took the same either way with a third to a half of its elements stored in a forward pass, and with an
+        eighth to a third in a step of training; where they do not, with 15 to 30 % and with 8 to 15 %. Of a
+        short row, what it costs besides its elements matters more, the less there is to do for each column:
+        with 100 columns, 64 outputs took the same at 20 to 25 %, and one output never in float32. This is the
+        simplest rule that fits: over all that was measured it loses 1.4 % in the geometric mean against the
+        better of the two, and at worst takes 1.4 times as long where it chooses the elements and 1.9 times
+        where it does not.
         """
         cdef int64_t n_rows = rows.batch.rows, n_inputs = self.layers[0].n_inputs, width = self.layers[0].n_outputs
         cdef int64_t item_size = self.bits // 8, element = ELEMENT_COST

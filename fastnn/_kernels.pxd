@@ -115,7 +115,6 @@ cdef extern from "fastnn.h" nogil:
                                        void *gradient, int64_t row_stride, void *scratch) noexcept nogil
         int64_t (*peak_flops)(void *sink, int64_t iterations) noexcept nogil
 
-
     ctypedef struct fastnn_team:
         pass
 
