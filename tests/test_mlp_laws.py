@@ -62,6 +62,19 @@ def assert_same(found, expected, what):
         assert np.asarray(found[name]).tobytes() == np.asarray(value).tobytes(), f"{what}: {name}"
 
 
+def assert_pieces_make_the_whole(described, dtype, n, batch_size, optimizer):
+    """Compare fits that use pieces of the gradient as they are made with one that has all of it first, for its norm."""
+    x, y, _ = networks.data(described, n)
+    expected = networks.mlp(described, dtype, seed=3)
+    options = {"batch_size": batch_size, "epochs": 2}
+    history = expected.fit(x, y, optimizer=optimizer(1e-4, clip_norm=1e30), n_threads=1, **options)
+    for n_threads in (1, 3):
+        net = networks.mlp(described, dtype, seed=3)
+        found = net.fit(x, y, optimizer=optimizer(1e-4), n_threads=n_threads, **options)
+        np.testing.assert_array_equal(net.parameters, expected.parameters)
+        np.testing.assert_array_equal(found.loss, history.loss)
+
+
 def each_isa():
     before = fastnn.isa()
     try:
@@ -158,20 +171,21 @@ class TestThreads:
         ids=["SGD", "momentum", "RMSProp", "Adam", "AdamW"],
     )
     @pytest.mark.parametrize(("l2", "bias"), [(0.0, True), (0.01, True), (0.01, False)])
-    @pytest.mark.parametrize("sizes", [(1, 1), (17, 64, 6), (600, 500, 11), (2300, 130, 1)], ids=str)
+    @pytest.mark.parametrize("sizes", [(1, 1), (17, 64, 6), (200, 500, 11), (700, 130, 1)], ids=str)
     def test_the_whole_gradient_or_its_pieces(self, dtype, sizes, optimizer, l2, bias):
-        """Each piece is used at once, with the penalty's share, unless a norm may be clipped; here none is."""
+        """Each piece is used at once, with the penalty's share, unless a norm may be clipped; here none is.
+
+        The larger networks are just large enough for several pieces in each of three threads.
+        """
         described = networks.network(sizes, "relu", bias=bias, l2=l2)
-        x, y, _ = networks.data(described, 150)
-        for batch_size in (9, 140):
-            expected = networks.mlp(described, dtype, seed=3)
-            options = {"batch_size": batch_size, "epochs": 2}
-            history = expected.fit(x, y, optimizer=optimizer(1e-4, clip_norm=1e30), n_threads=1, **options)
-            for n_threads in (1, 3):
-                net = networks.mlp(described, dtype, seed=3)
-                found = net.fit(x, y, optimizer=optimizer(1e-4), n_threads=n_threads, **options)
-                np.testing.assert_array_equal(net.parameters, expected.parameters)
-                np.testing.assert_array_equal(found.loss, history.loss)
+        for n, batch_size in ((20, 9), (80, 70)):
+            assert_pieces_make_the_whole(described, dtype, n, batch_size, optimizer)
+
+    @pytest.mark.parametrize("sizes", [(600, 500, 11), (2300, 130, 1)], ids=str)
+    @pytest.mark.parametrize("l2", [0.0, 0.01])
+    def test_pieces_of_a_large_network(self, dtype, sizes, l2):
+        """From 1 MiB on, batches of more rows than 128 go through at once, and a piece is added up in several turns."""
+        assert_pieces_make_the_whole(networks.network(sizes, "relu", l2=l2), dtype, 150, 140, fastnn.Adam)
 
     def test_more_threads_than_rows_or_parameters(self):
         described = networks.network((1, 1))
