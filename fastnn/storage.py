@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 import fastnn
 
 FORMAT = "fastnn.MLP"
-VERSION = 2  # 1, before any release, had other moments of the optimizer
+VERSION = 1
 HEADER = "header.npy"
 DTYPES = ("|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8")
 
@@ -127,11 +127,6 @@ def _parse_header(text: bytes) -> tuple[dict[str, tuple[str, tuple[int, ...]]], 
         raise _RefusedError(
             f"it has version {version} of the format, and fastnn {fastnn.__version__} reads up to version {VERSION}; "
             f"use fastnn {writer}, which wrote it, or later"
-        )
-    if version < VERSION:
-        raise _RefusedError(
-            f"it has version {version} of the format, of fastnn before its first release, and fastnn "
-            f"{fastnn.__version__} reads version {VERSION}; train the network again"
         )
     entries, header = description.get("arrays"), description.get("header")
     if not isinstance(entries, dict) or not isinstance(header, dict):

@@ -182,7 +182,7 @@ typedef struct fastnn_kernels {
 
     /* sum over n elements of (y - output)^2 */
     double (*sum_squared_error)(const void *output, const void *y, int64_t n);
-    int (*all_finite)(const void *x, int64_t n); /* n contiguous elements */
+    int (*all_finite)(const void *x, int64_t n); /* whether n contiguous elements are */
 
     /* C (m, n) = A (m, k) B (k, n), or C += A B where `accumulate` is set; each element is one chain of fused
      * multiply-adds over k in order. C must not overlap A or B. */
@@ -202,7 +202,8 @@ typedef struct fastnn_kernels {
     int64_t (*two_layer_workspace)(const fastnn_two_layer *network); /* bytes */
     int (*two_layer_in_registers)(const fastnn_two_layer *network); /* whether train keeps all in registers */
 
-    /* Networks of any depth. A block of a batch goes through in two phases. backpropagate takes its rows `first` to `last`,
+    /* Networks of any depth. A block of a batch, which begins at a multiple of block_rows() of a batch that has more, goes
+     * through in two phases. backpropagate takes its rows `first` to `last`,
      * counted in the block, forward and back; any division of the rows among calls, each beginning at a multiple of
      * FASTNN_ROWS_UNIT, gives the same bits. It writes each row's loss, times its weight, to row_losses[i]. gradient then adds the
      * block's share to the gradient of the weights' rows of slice `slice` of `slices`, or sets it where !accumulate. Inputs that

@@ -38,6 +38,20 @@ def test_many_inputs(isa, dtype):
     np.testing.assert_array_equal(net.predict(x), net.predict(dense))
 
 
+@pytest.mark.parametrize("n", [129, 300, 700])
+def test_blocks(isa, dtype, n):
+    """Without panels of inputs more rows fit in a block: few outputs' sums over rows do not show where blocks begin."""
+    dense = rows(n, d=1000)[1]
+    dense[:, 100:] = 0
+    x = sparse.csr_array(dense)
+    y = np.random.default_rng(1).normal(size=(n, 3))
+    net = fastnn.MLP([1000, 40, 3], seed=0, dtype=dtype)
+    loss, gradient = net.loss_and_gradient(x, y)
+    expected_loss, expected = net.loss_and_gradient(dense, y)
+    assert loss == expected_loss
+    np.testing.assert_array_equal(gradient, expected)
+
+
 @pytest.mark.parametrize("elements", ELEMENTS)
 @pytest.mark.parametrize("index", ["int32", "int64"])
 def test_types(dtype, elements, index):

@@ -237,9 +237,7 @@ def _read_optimizer(theirs: Any, ours: Any) -> Any:
         if steps.first is not None:
             steps.first[...] = -_pack(theirs.velocities)  # what scikit-learn adds to the weights is subtracted here
     elif isinstance(theirs, AdamOptimizer) and ours.solver == "adam":
-        # The engine's moments are sums, without the factors of the new gradient.
-        steps.first[...] = _pack(theirs.ms) / (1 - theirs.beta_1)
-        steps.second[...] = _pack(theirs.vs) / (1 - theirs.beta_2)
+        steps.first[...], steps.second[...] = _pack(theirs.ms), _pack(theirs.vs)
         steps.beta_1_power, steps.beta_2_power = theirs.beta_1**theirs.t, theirs.beta_2**theirs.t
     return solver
 
@@ -258,8 +256,9 @@ def _write_optimizer(ours: Any, theirs: Any) -> Any:
             sgd.velocities = [-each for arrays in _unpack(steps.first, sizes) for each in arrays]
         return sgd
     adam = AdamOptimizer(parameters, t.learning_rate_init, t.beta_1, t.beta_2, t.epsilon)
-    moments = steps.first * (1 - t.beta_1), steps.second * (1 - t.beta_2)
-    adam.ms, adam.vs = ([each for arrays in _unpack(flat, sizes) for each in arrays] for flat in moments)
+    adam.ms, adam.vs = (
+        [each for arrays in _unpack(flat, sizes) for each in arrays] for flat in (steps.first, steps.second)
+    )
     adam.t = _steps_taken(steps, adam)
     return adam
 

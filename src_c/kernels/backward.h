@@ -47,12 +47,6 @@ static void backward_products(const group *g, int64_t l, const real *delta, real
     if (l > 0 && !in_epilogue(g, l - 1)) multiply_by_slope(g, l, other);
 }
 
-/* Zeros in the lanes of a panel past its rows. */
-static void clear_lanes(real *panel, int64_t features, int64_t lanes, int64_t rows) {
-    for (int64_t at = 0; at < features * lanes; at += lanes)
-        for (int64_t i = rows; i < lanes; i++) panel[at + i] = 0;
-}
-
 /* The deltas of layer l where its gradient wants them. */
 static void store_deltas(const group *g, int64_t l, real *delta) {
     const network *w = g->w;

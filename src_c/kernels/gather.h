@@ -112,26 +112,36 @@ static int is_plain(const table_view *from) {
            ((uintptr_t)from->data | (uintptr_t)from->row_stride) % sizeof(real) == 0;
 }
 
-/* panel (columns, lanes) = rows order[0] to order[rows - 1], rows <= lanes. */
+/* Zeros in the lanes of a panel past its rows. */
+static void clear_lanes(real *panel, int64_t features, int64_t lanes, int64_t rows) {
+    if (rows == lanes) return;
+    for (int64_t j = 0; j < features; j++, panel += lanes) {
+        int64_t i = rows;
+        for (; i % VLEN != 0; i++) panel[i] = 0;
+        for (; i < lanes; i += VLEN) v_store(panel + i, v_zero());
+    }
+}
+
+/* panel (columns, lanes) = rows order[0] to order[rows - 1], rows <= lanes. Of plain ones the last is repeated, to fill a vector. */
 static void gather_panel(real *panel, int64_t lanes, const table_view *from, const int64_t *order, int64_t first,
                          int64_t rows) {
-    int64_t i = 0;
     if (from->indices) {
         memset(panel, 0, (size_t)(from->columns * lanes) * sizeof(real));
-        for (; i < rows; i++)
+        for (int64_t i = 0; i < rows; i++)
             gather_sparse_row(panel + i, lanes, from, sparse_row_of(from, order ? order[first + i] : first + i));
         return;
     }
-    if (is_plain(from)) {
-        for (; i + VLEN <= rows; i += VLEN) {
+    if (is_plain(from) && lanes > 1) {
+        for (int64_t i = 0; i < rows; i += VLEN) {
             const real *whole[VLEN];
-            for (int v = 0; v < VLEN; v++) whole[v] = (const real *)row_of(from, order, first + i + v);
+            for (int v = 0; v < VLEN; v++)
+                whole[v] = (const real *)row_of(from, order, first + smaller(i + v, rows - 1));
             gather_vectors(panel + i, lanes, whole, from->columns);
         }
+    } else {
+        for (int64_t i = 0; i < rows; i++) gather_row(panel + i, lanes, from, row_of(from, order, first + i));
     }
-    for (; i < rows; i++) gather_row(panel + i, lanes, from, row_of(from, order, first + i));
-    for (; i < lanes; i++)
-        for (int64_t j = 0; j < from->columns; j++) panel[j * lanes + i] = 0;
+    clear_lanes(panel, from->columns, lanes, rows);
 }
 
 /* out (rows, columns), its rows contiguous = the first rows of a panel */

@@ -64,8 +64,10 @@ static int keeps_slopes(const network *w) {
     return 0;
 }
 
-/* Sums over rows in the lanes take so many at a time, wherever blocks begin. */
+/* Sums over rows in the lanes take so many at a time, so blocks and pieces are multiples of it. */
 enum { CHUNK_ROWS = 128 };
+
+_Static_assert((int)FASTNN_PIECE_ROWS % (int)CHUNK_ROWS == 0, "pieces are whole chunks");
 
 static int64_t network_block_rows(const network *w, int by_elements, int64_t rows) {
     enum { BLOCK_BYTES = 256 * 1024, LARGE_BYTES = 1024 * 1024, FEW = CHUNK_ROWS, MANY = 4 * CHUNK_ROWS };
@@ -84,16 +86,18 @@ static int64_t group_rows(const network *w) {
 typedef struct {
     real *activations; /* of a group, where they are not the block's */
     real *slopes; /* laid out as the activations */
-    real *delta, *other; /* (panels, n_outputs, lanes) of two neighbouring layers */
+    real *delta, *other; /* (panels, n_outputs, lanes) of two neighbouring layers; forward, delta has the products of
+                          * rows as they lie (rows, n_outputs) */
     real *targets; /* (n_outputs, lanes) */
     real *weights, *losses; /* (lanes) */
     real *packed;
 } network_scratch_parts;
 
 /* Whether the first layer multiplies rows as they lie, its outputs in the lanes, which pays where turning the products into
- * panels is less than to turn the inputs. */
+ * panels is less than to turn the inputs: by up to three times, even where the outputs do not fill a vector. */
 static int takes_rows(const layer *first) {
-    return first->n_outputs >= TILE_COLUMNS && first->n_inputs >= 2 * first->n_outputs;
+    enum { MANY = 4 * TILE_COLUMNS };
+    return first->n_inputs >= 2 * first->n_outputs && (first->n_outputs >= TILE_COLUMNS || first->n_inputs >= MANY);
 }
 
 static int64_t packed_size(const network *w, rows_layout r) {
@@ -135,6 +139,7 @@ static int64_t network_workspace(const network *w, int by_elements, int64_t bloc
     return columns * rows * (int64_t)sizeof(real);
 }
 
+/* With fewer rows for each output, adding up the lanes takes longer than it saves. */
 enum { FEW_OUTPUTS = 8, ROWS_PER_OUTPUT = 8 };
 
 /* Whether the gradient of a layer's weights is added up in the lanes: where the outputs are too few to fill a vector, and the

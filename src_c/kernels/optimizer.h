@@ -1,13 +1,12 @@
 /* The optimizers: one sweep over a stretch of the parameters, its gradient and the state.
  *
  *     sgd       v = momentum v + c g                     w -= r v, or for Nesterov's r (c g + momentum v)
- *     rmsprop   s = beta_2 s + g^2                       w -= rate g / (sqrt(s) root + epsilon)
- *     adam      m = beta_1 m + g                         w -= rate weight_decay w
- *               s = beta_2 s + g^2                       w -= rate (1 - beta_1) / c_1 m / (sqrt(s) root / sqrt(c_2) + epsilon)
+ *     rmsprop   s = beta_2 s + (1 - beta_2) g^2          w -= rate g / (sqrt(s) + epsilon)
+ *     adam      m = beta_1 m + (1 - beta_1) g            w -= rate weight_decay w
+ *               s = beta_2 s + (1 - beta_2) g^2          w -= rate / c_1 m / (sqrt(s) / sqrt(c_2) + epsilon)
  *
- * with c_i = 1 - beta_i^t and root = sqrt(1 - beta_2) (Sutskever et al. 2013; Tieleman and Hinton 2012; Kingma and Ba 2015;
- * Loshchilov and Hutter 2019; the variants are PyTorch's). `first` holds v or m, `second` s. These m and s are the authors' over
- * 1 - beta_1 and 1 - beta_2, which saves two operations of twenty in each step.
+ * with c_i = 1 - beta_i^t (Sutskever et al. 2013; Tieleman and Hinton 2012; Kingma and Ba 2015; Loshchilov and Hutter 2019;
+ * the variants are PyTorch's). `first` holds v or m, `second` s.
  *
  * sgd's c and r are 1 and rate, or the other way round with rate_in_velocity, which differs where the rate changes. With
  * epsilon_hat adam divides by sqrt(s / c_2) + epsilon / sqrt(c_2), the last form in Kingma and Ba's section 2. TensorFlow and
@@ -23,23 +22,26 @@
 
 /* The constants of one sweep, broadcast. */
 typedef struct {
-    vec l2, scale, rate, decay, beta_1, part, beta_2, root, epsilon;
+    vec l2, scale, rate, decay, beta_1, rest_1, beta_2, rest_2, root, epsilon;
 } sweep;
 
 static sweep sweep_of(const fastnn_update *u) {
     const int adam = u->optimizer == FASTNN_ADAM;
     const int in_velocity = u->rate_in_velocity && (u->optimizer == FASTNN_MOMENTUM || u->optimizer == FASTNN_NESTEROV);
     const double root = adam ? sqrt(1 - u->beta_2_power) : 1;
-    double rate = in_velocity ? 1 : u->learning_rate;
-    if (adam) rate *= (1 - u->beta_1) / (1 - u->beta_1_power) * (u->epsilon_hat ? root : 1);
+    double rate = adam ? u->learning_rate / (1 - u->beta_1_power) : in_velocity ? 1 : u->learning_rate;
+    if (adam && u->epsilon_hat) rate *= root;
     return (sweep){.l2 = v_set1((real)u->l2),
                    .scale = v_set1((real)u->gradient_scale),
                    .rate = v_set1((real)rate),
                    .decay = v_set1((real)(u->learning_rate * u->weight_decay)),
                    .beta_1 = v_set1((real)u->beta_1),
-                   .part = v_set1((real)(in_velocity ? u->learning_rate : 1)),
+                   .rest_1 = v_set1((real)(adam          ? 1 - u->beta_1
+                                           : in_velocity ? u->learning_rate
+                                                         : 1)),
                    .beta_2 = v_set1((real)u->beta_2),
-                   .root = v_set1((real)(sqrt(1 - u->beta_2) / (u->epsilon_hat ? 1 : root))),
+                   .rest_2 = v_set1((real)(1 - u->beta_2)),
+                   .root = v_set1((real)(u->epsilon_hat ? 1 : 1 / root)),
                    .epsilon = v_set1((real)u->epsilon)};
 }
 
@@ -67,7 +69,7 @@ INLINE vec first_moment(const sweep *c, vec first, vec part, const int flushes) 
 }
 
 INLINE vec second_moment(const sweep *c, vec second, vec g, const int flushes) {
-    second = v_fma(g, g, v_mul(c->beta_2, second));
+    second = v_fma(c->beta_2, second, v_mul(c->rest_2, v_mul(g, g)));
     return flushes ? v_flushed(second, second) : second;
 }
 
@@ -78,13 +80,13 @@ INLINE parameter sgd(const sweep *c, parameter p, vec g, const int flushes) {
 }
 
 INLINE parameter momentum(const sweep *c, parameter p, vec g, const int flushes) {
-    p.first = first_moment(c, p.first, v_mul(c->part, g), flushes);
+    p.first = first_moment(c, p.first, v_mul(c->rest_1, g), flushes);
     p.w = v_fnma(c->rate, p.first, p.w);
     return p;
 }
 
 INLINE parameter nesterov(const sweep *c, parameter p, vec g, const int flushes) {
-    const vec part = v_mul(c->part, g);
+    const vec part = v_mul(c->rest_1, g);
     p.first = first_moment(c, p.first, part, flushes);
     p.w = v_fnma(c->rate, v_fma(c->beta_1, p.first, part), p.w);
     return p;
@@ -92,12 +94,12 @@ INLINE parameter nesterov(const sweep *c, parameter p, vec g, const int flushes)
 
 INLINE parameter rmsprop(const sweep *c, parameter p, vec g, const int flushes) {
     p.second = second_moment(c, p.second, g, flushes);
-    p.w = v_fnma(c->rate, v_div(g, v_fma(v_sqrt(p.second), c->root, c->epsilon)), p.w);
+    p.w = v_fnma(c->rate, v_div(g, v_add(v_sqrt(p.second), c->epsilon)), p.w);
     return p;
 }
 
 INLINE parameter adam(const sweep *c, parameter p, vec g, const int flushes) {
-    p.first = first_moment(c, p.first, g, flushes);
+    p.first = first_moment(c, p.first, v_mul(c->rest_1, g), flushes);
     p.second = second_moment(c, p.second, g, flushes);
     p.w = v_fnma(c->rate, v_div(p.first, v_fma(v_sqrt(p.second), c->root, c->epsilon)), p.w);
     return p;
