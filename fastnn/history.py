@@ -107,15 +107,15 @@ class History:
         if (validation_loss is not None) != self._validates:
             raise ValueError(f"validation_loss must {'' if self._validates else 'not '}be given for this history")
         end = self.epochs + np.size(loss)
-        self._reserve(end)
+        self.reserve(end)
         block = self._table[:, self.epochs : end]
         for row, values in zip(block, (loss, learning_rate, seconds, validation_loss), strict=False):
             row[:] = values
         self._look_for_the_best(block[ROWS.index(self.monitor)])
         self.epochs = end
 
-    def _reserve(self, epochs: int) -> None:
-        """Make room for so many epochs; doubling keeps the cost of an epoch constant."""
+    def reserve(self, epochs: int) -> None:
+        """Make room for so many epochs, or twice what there is, so that the cost of an epoch stays constant."""
         capacity = self._table.shape[1]
         if epochs > capacity:
             table = np.empty((len(self._table), max(epochs, 2 * capacity, 16)))

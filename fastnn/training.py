@@ -14,6 +14,7 @@ from fastnn.progress import Progress
 from fastnn.schedules import ReduceOnPlateau
 
 MOST_EPOCHS_IN_A_CALL = 1 << 16
+MOST_EPOCHS_RESERVED = 1 << 20  # of the history at once: room that is not used takes no memory
 SHOWN_EVERY = 0.1  # seconds, with verbose=1
 
 
@@ -37,6 +38,7 @@ class Training:
         history = self.history
         one_by_one = bool(callbacks) or isinstance(self.descent.optimizer.learning_rate, ReduceOnPlateau)
         chunk = 1 if one_by_one or verbose else MOST_EPOCHS_IN_A_CALL
+        history.reserve(min(epochs, MOST_EPOCHS_RESERVED))
         try:
             with Progress(epochs, verbose) as progress:
                 while history.epochs < epochs and history.stopped_by is None:

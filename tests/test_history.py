@@ -35,9 +35,11 @@ class TestArrays:
 
     @pytest.mark.parametrize("validation", [False, True])
     @pytest.mark.parametrize("blocks", [[1] * 40, [40], [3, 0, 16, 1, 20], [17, 23]], ids=str)
-    def test_blocks(self, blocks, validation):
+    @pytest.mark.parametrize("reserved", [0, 20, 100])
+    def test_blocks(self, blocks, validation, reserved):
         table = np.random.default_rng(0).random((4, 40))
         history = History(validation=validation)
+        history.reserve(reserved)
         for end, length in zip(np.cumsum(blocks), blocks, strict=True):
             loss, rate, seconds, validation_loss = table[:, end - length : end]
             history.append(loss, rate, seconds, validation_loss if validation else None)
