@@ -41,7 +41,7 @@ static void gather_inputs(const group *g) {
 }
 
 /* c (panels, m, lanes) = a (m, k) b (panels, k, lanes), with so many elements from panel to panel */
-static void panels_times(const group *g, real *c, int64_t c_panel, matrix a, const real *b, int64_t b_panel, epilogue e,
+INLINE void panels_times(const group *g, real *c, int64_t c_panel, matrix a, const real *b, int64_t b_panel, epilogue e,
                          int64_t m, int64_t k, int copies) {
     if (g->block.lanes == 1)
         row_product(c, b, 1, (matrix){a.at, a.column, a.row, 0, 0}, 0, m, k);

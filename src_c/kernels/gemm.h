@@ -23,14 +23,15 @@ _Static_assert(TILE_VECTORS <= 4, "tile_of has 4 widths");
 _Static_assert((int)BLOCK_ROWS % (int)TILE_ROWS == 0, "a block is whole tiles");
 _Static_assert((int)BLOCK_COLUMNS >= (int)TILE_COLUMNS, "a block holds a panel");
 
-/* How rows are shared out among tiles: evenly, so that the last one is no sliver. The first `longer` tiles have one row more. */
+/* How the rows of a block are shared out among tiles: evenly, so that the last one is no sliver. The first `longer` tiles have
+ * one row more. */
 typedef struct {
     int64_t rows, longer;
 } tiling;
 
 static tiling tiling_of(int64_t m) {
-    const int64_t tiles = (m + TILE_ROWS - 1) / TILE_ROWS;
-    return (tiling){m / tiles, m % tiles};
+    const uint32_t rows = (uint32_t)m, tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    return (tiling){rows / tiles, rows % tiles};
 }
 
 /* What happens to the elements of C on their way from the registers. */
@@ -173,8 +174,9 @@ HEIGHTS(DEFINED)
 
 static void (*const tile_of[12][4][2][2])(const tile_job *) = {HEIGHTS(NAMED)};
 
-/* Tiles of a panel one below the other; a packed `a` has a panel of its own for each tile. */
-static void panel_product(target c, matrix a, const panel *w, int64_t m, int packed) {
+/* Tiles of a panel one below the other; a packed `a` has a panel of its own for each tile. This and block_product are part of
+ * their callers: to pass their arguments on in memory took as long as a small tile. */
+INLINE void panel_product(target c, matrix a, const panel *w, int64_t m, int packed) {
     const int64_t vectors = (w->columns + VLEN - 1) / VLEN;
     const int partial = w->columns % VLEN != 0;
     real dense[TILE_ROWS * TILE_COLUMNS];
@@ -260,7 +262,7 @@ static void pack_rows(real *packed, matrix a, int64_t m, int64_t k) {
 
 /* One block of k: the panels of C and B lie `panel` elements apart. packed_a is NULL for an A that is read in place. A few rows
  * that are left belong to the last block: a sliver of their own would take all of B's panels for them. */
-static void block_product(target c, int64_t c_panel, matrix a, matrix b, int64_t b_panel, int accumulate, epilogue e,
+INLINE void block_product(target c, int64_t c_panel, matrix a, matrix b, int64_t b_panel, int accumulate, epilogue e,
                           int64_t m, int64_t n, int64_t k, real *packed_a) {
     for (int64_t i = 0, rows; i < m; i += rows) {
         rows = m - i <= BLOCK_ROWS + TILE_ROWS ? m - i : BLOCK_ROWS;

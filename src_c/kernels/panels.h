@@ -90,7 +90,7 @@ static void short_product(real *c, int64_t c_panel, matrix a, const real *b, int
 
 /* The panels lie `c_panel` and `b_panel` elements apart; n columns, of which the last VLEN may be there for nothing. `copies`
  * says whether A is packed, which pays where its rows are strided and used by several panels. */
-static void panels_product(real *c, int64_t c_panel, matrix a, const real *b, int64_t b_panel, epilogue e, int64_t m,
+INLINE void panels_product(real *c, int64_t c_panel, matrix a, const real *b, int64_t b_panel, epilogue e, int64_t m,
                            int64_t n, int64_t k, int copies, real *workspace) {
     const epilogue none = {NO_EPILOGUE, NULL, 0};
     const int64_t blocks = block_count(k), depth = (k + blocks - 1) / blocks;
