@@ -1,9 +1,9 @@
 /* The optimizers: one sweep over a stretch of the parameters, its gradient and the state.
  *
  *     sgd       v = momentum v + c g                     w -= r v, or for Nesterov's r (c g + momentum v)
- *     rmsprop   s = beta_2 s + (1 - beta_2) g^2          w -= rate g / (sqrt(s) + epsilon)
+ *     rmsprop   s = beta_2 s + (sqrt(1 - beta_2) g)^2    w -= rate g / (sqrt(s) + epsilon)
  *     adam      m = beta_1 m + (1 - beta_1) g            w -= rate weight_decay w
- *               s = beta_2 s + (1 - beta_2) g^2          w -= rate / c_1 m / (sqrt(s) / sqrt(c_2) + epsilon)
+ *               s = beta_2 s + (sqrt(1 - beta_2) g)^2    w -= rate / c_1 m / (sqrt(s) / sqrt(c_2) + epsilon)
  *
  * with c_i = 1 - beta_i^t (Sutskever et al. 2013; Tieleman and Hinton 2012; Kingma and Ba 2015; Loshchilov and Hutter 2019;
  * the variants are PyTorch's). `first` holds v or m, `second` s.
@@ -22,7 +22,7 @@
 
 /* The constants of one sweep, broadcast. */
 typedef struct {
-    vec l2, scale, rate, decay, beta_1, rest_1, beta_2, rest_2, root, epsilon;
+    vec l2, scale, rate, decay, beta_1, rest_1, beta_2, root_2, root, epsilon;
 } sweep;
 
 static sweep sweep_of(const fastnn_update *u) {
@@ -40,7 +40,7 @@ static sweep sweep_of(const fastnn_update *u) {
                                            : in_velocity ? u->learning_rate
                                                          : 1)),
                    .beta_2 = v_set1((real)u->beta_2),
-                   .rest_2 = v_set1((real)(1 - u->beta_2)),
+                   .root_2 = v_set1((real)sqrt(1 - u->beta_2)),
                    .root = v_set1((real)(u->epsilon_hat ? 1 : 1 / root)),
                    .epsilon = v_set1((real)u->epsilon)};
 }
@@ -68,8 +68,10 @@ INLINE vec first_moment(const sweep *c, vec first, vec part, const int flushes) 
     return flushes ? v_flushed(first, v_abs(first)) : first;
 }
 
+/* The square is not rounded by itself: that of a small gradient would be subnormal, and slow. */
 INLINE vec second_moment(const sweep *c, vec second, vec g, const int flushes) {
-    second = v_fma(c->beta_2, second, v_mul(c->rest_2, v_mul(g, g)));
+    const vec part = v_mul(c->root_2, g);
+    second = v_fma(part, part, v_mul(c->beta_2, second));
     return flushes ? v_flushed(second, second) : second;
 }
 
