@@ -202,10 +202,9 @@ typedef struct fastnn_kernels {
     int64_t (*two_layer_workspace)(const fastnn_two_layer *network); /* bytes */
     int (*two_layer_in_registers)(const fastnn_two_layer *network); /* whether train keeps all in registers */
 
-    /* Networks of any depth. A block of a batch, which begins at a multiple of block_rows() of a batch that has more, goes
-     * through in two phases. backpropagate takes its rows `first` to `last`,
-     * counted in the block, forward and back; any division of the rows among calls, each beginning at a multiple of
-     * FASTNN_ROWS_UNIT, gives the same bits. It writes each row's loss, times its weight, to row_losses[i]. gradient then adds the
+    /* Networks of any depth. A batch goes through in blocks, each beginning at a multiple of block_rows() of it or of a piece
+     * of it, and each in two phases. backpropagate takes a block's rows `first` to `last`, counted in the block, forward and
+     * back; any division of the rows among calls, each beginning at a multiple of FASTNN_ROWS_UNIT, gives the same bits. It writes each row's loss, times its weight, to row_losses[i]. gradient then adds the
      * block's share to the gradient of the weights' rows of slice `slice` of `slices`, or sets it where !accumulate. Inputs that
      * are multiplied `by_elements` need no room. */
     int64_t (*network_block_rows)(const fastnn_network *network, int by_elements, int64_t rows);

@@ -122,7 +122,8 @@ static void clear_lanes(real *panel, int64_t features, int64_t lanes, int64_t ro
     }
 }
 
-/* panel (columns, lanes) = rows order[0] to order[rows - 1], rows <= lanes. Of plain ones the last is repeated, to fill a vector. */
+/* panel (columns, lanes) = rows order[first] to order[first + rows - 1], rows <= lanes, and zeros. Of plain rows the last is
+ * repeated to fill a vector, which are then cleared. */
 static void gather_panel(real *panel, int64_t lanes, const table_view *from, const int64_t *order, int64_t first,
                          int64_t rows) {
     if (from->indices) {

@@ -99,8 +99,8 @@ static void few_outputs_of_row(real *gradient, const real *inputs, const real *d
         for (int64_t j = 0; j < n; j++) gradient[j] = (accumulate ? gradient[j] : 0) + (0 + inputs[i] * deltas[j]);
 }
 
-/* The gradient of a layer of few outputs, where the lanes are the rows. A sum over CHUNK_ROWS rows is LANES chains, of every LANES-th
- * row, which are added by halving; and these sums are added in order. */
+/* The gradient of a layer of few outputs, where the lanes are the rows. A sum over CHUNK_ROWS rows is LANES chains, each
+ * over every LANES-th row, which are added by halving; and these sums are added in order. */
 static void lanes_gradient(real *gradient, lane_rows of, int64_t lanes, int accumulate, int64_t first, int64_t last,
                            int64_t n) {
     enum { CHUNK_PANELS = CHUNK_ROWS / TILE_COLUMNS, FOUR = VLEN < 4 ? VLEN : 4 };
@@ -121,7 +121,7 @@ static void lanes_gradient(real *gradient, lane_rows of, int64_t lanes, int accu
     }
 }
 
-/* The gradient of a layer of one output. */
+/* The gradient of a layer of one output that is not added up in the lanes. */
 static void column_gradient(real *gradient, const real *inputs, int64_t panel, const real *deltas, int accumulate,
                             int64_t m, rows_layout r) {
     for (int64_t p = 0; p < r.panels; p++)
