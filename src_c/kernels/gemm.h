@@ -18,19 +18,21 @@ enum { PACK_BYTES = 128 * 1024 }; /* a larger B is packed even where its rows ar
 /* A packed panel of A: a power of two that holds TILE_ROWS. A block is of BLOCK_ROWS, the last may have a tile more. */
 enum { PACKED_ROWS = TILE_ROWS <= 8 ? 8 : 16, PACKED_A = (BLOCK_ROWS / TILE_ROWS + 1) * PACKED_ROWS * BLOCK_K + VLEN };
 
-_Static_assert((int)TILE_ROWS <= 12, "tile_of has 12 heights");
-_Static_assert(TILE_VECTORS <= 4, "tile_of has 4 widths");
+_Static_assert((int)TILE_ROWS <= 12, "tiles_of has 12 heights");
+_Static_assert(TILE_VECTORS <= 4, "tiles_of has 4 widths");
 _Static_assert((int)BLOCK_ROWS % (int)TILE_ROWS == 0, "a block is whole tiles");
 _Static_assert((int)BLOCK_COLUMNS >= (int)TILE_COLUMNS, "a block holds a panel");
 
 /* How the rows of a block are shared out among tiles: evenly, so that the last one is no sliver. The first `longer` tiles have
- * one row more. */
+ * one row more. Where k is short, tiles of SHALLOW_ROWS, unless too many lines of them stayed empty. */
 typedef struct {
     int64_t rows, longer;
 } tiling;
 
-static tiling tiling_of(int64_t m) {
-    const uint32_t rows = (uint32_t)m, tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+static tiling tiling_of(int64_t m, int64_t k) {
+    enum { FEW = SHALLOW_ROWS, MANY = TILE_ROWS };
+    const uint32_t rows = (uint32_t)m, few = (rows + FEW - 1) / FEW;
+    const uint32_t tiles = k <= SHALLOW_K && few * FEW <= rows + rows / 8 ? few : (rows + MANY - 1) / MANY;
     return (tiling){rows / tiles, rows % tiles};
 }
 
@@ -144,8 +146,8 @@ typedef struct {
     epilogue e;
 } panel;
 
-/* The arguments of a tile. Each height and width of it is a function of its own: where one function held them all, the
- * compiler found no registers for the pointers of the loops over k. */
+/* The arguments of tiles one below the other. Each height and width of them is a function of its own: where one function held
+ * them all, the compiler found no registers for the pointers of the loops over k. */
 typedef struct {
     target c;
     matrix a, b;
@@ -155,10 +157,22 @@ typedef struct {
     vpart last;
 } tile_job;
 
+/* The loop over the tiles is in here, for to call each took as long as 20 of its multiply-adds. */
+INLINE void tiles_below(const tile_job *t, int64_t count, const int packed, const int rows, const int vectors,
+                        const int partial) {
+    tile_job here = *t;
+    for (; count > 0; count--) {
+        tile(here.c, here.a, here.b, here.k, here.accumulate, here.e, here.last, packed, rows, vectors, partial);
+        here.a.at += packed ? PACKED_ROWS * here.k : rows * here.a.row;
+        here.c.at += rows * here.c.row;
+        if (here.e.kind == RELU_BACKWARD) here.e.gate += rows * here.c.row;
+    }
+}
+
 #define TILE(rows, vectors, partial, packed)                                                                           \
-    static NOINLINE void tile_##rows##_##vectors##_##partial##_##packed(const tile_job *t) {                           \
+    static NOINLINE void tiles_##rows##_##vectors##_##partial##_##packed(const tile_job *t, int64_t count) {           \
         if (rows <= TILE_ROWS && vectors <= TILE_VECTORS && partial < VLEN)                                            \
-            tile(t->c, t->a, t->b, t->k, t->accumulate, t->e, t->last, packed, rows, vectors, partial);                \
+            tiles_below(t, count, packed, rows, vectors, partial);                                                     \
     }
 #define WIDTHS(rows, f) f(rows, 1) f(rows, 2) f(rows, 3) f(rows, 4)
 /* clang-format off */
@@ -168,29 +182,30 @@ typedef struct {
 /* clang-format on */
 #define DEFINED(r, v) TILE(r, v, 0, 0) TILE(r, v, 0, 1) TILE(r, v, 1, 0) TILE(r, v, 1, 1)
 #define NAMED(r, v)                                                                                                    \
-    [r - 1][v - 1] = {{tile_##r##_##v##_0_0, tile_##r##_##v##_0_1}, {tile_##r##_##v##_1_0, tile_##r##_##v##_1_1}},
+    [r - 1][v - 1] = {{tiles_##r##_##v##_0_0, tiles_##r##_##v##_0_1}, {tiles_##r##_##v##_1_0, tiles_##r##_##v##_1_1}},
 
 HEIGHTS(DEFINED)
 
-static void (*const tile_of[12][4][2][2])(const tile_job *) = {HEIGHTS(NAMED)};
+static void (*const tiles_of[12][4][2][2])(const tile_job *, int64_t) = {HEIGHTS(NAMED)};
 
-/* Tiles of a panel one below the other; a packed `a` has a panel of its own for each tile. This and block_product are part of
- * their callers: to pass their arguments on in memory took as long as a small tile. */
+/* A panel of tiles, first those with a row more; a packed `a` has a panel of its own for each tile. This and block_product are
+ * part of their callers: to pass their arguments on in memory took as long as a small tile. */
 INLINE void panel_product(target c, matrix a, const panel *w, int64_t m, int packed) {
     const int64_t vectors = (w->columns + VLEN - 1) / VLEN;
     const int partial = w->columns % VLEN != 0;
     real dense[TILE_ROWS * TILE_COLUMNS];
     tile_job job = {c, a, w->b, w->k, w->accumulate, w->e, v_first(w->columns - (vectors - 1) * VLEN)};
-    for (int64_t t = 0; m > 0; t++) {
-        const int64_t rows = w->by.rows + (t < w->by.longer);
+    for (int64_t done = 0, count; m > 0; done += count) {
+        const int64_t rows = w->by.rows + (done < w->by.longer);
+        count = c.column != 1 ? 1 : done < w->by.longer ? w->by.longer : m / rows;
         job.c = c.column == 1 ? c : (target){dense, TILE_COLUMNS, 1};
         if (c.column != 1 && w->accumulate) copy_tile(job.c, c, rows, w->columns);
-        tile_of[rows - 1][vectors - 1][partial][packed](&job);
+        tiles_of[rows - 1][vectors - 1][partial][packed](&job, count);
         if (c.column != 1) copy_tile(c, job.c, rows, w->columns);
-        job.a.at += packed ? PACKED_ROWS * w->k : rows * a.row;
-        c.at += rows * c.row;
-        if (job.e.kind == RELU_BACKWARD) job.e.gate += rows * c.row;
-        m -= rows;
+        job.a.at += packed ? PACKED_ROWS * w->k * count : rows * a.row * count;
+        c.at += rows * c.row * count;
+        if (job.e.kind == RELU_BACKWARD) job.e.gate += rows * c.row * count;
+        m -= rows * count;
     }
 }
 
@@ -239,7 +254,7 @@ static void pack_panel(real *packed, matrix b, int64_t k, int64_t columns) {
 
 /* For each tile of rows, packed (k, PACKED_ROWS) = its rows of a, transposed. */
 static void pack_rows(real *packed, matrix a, int64_t m, int64_t k) {
-    const tiling by = tiling_of(m);
+    const tiling by = tiling_of(m, k);
     for (int64_t t = 0; m > 0; t++) {
         const int64_t rows = by.rows + (t < by.longer);
         if (a.column == 1) {
@@ -266,7 +281,7 @@ INLINE void block_product(target c, int64_t c_panel, matrix a, matrix b, int64_t
                           int64_t m, int64_t n, int64_t k, real *packed_a) {
     for (int64_t i = 0, rows; i < m; i += rows) {
         rows = m - i <= BLOCK_ROWS + TILE_ROWS ? m - i : BLOCK_ROWS;
-        const tiling by = tiling_of(rows);
+        const tiling by = tiling_of(rows, k);
         matrix a_rows = below(a, i);
         if (packed_a) {
             pack_rows(packed_a, a_rows, rows, k);
