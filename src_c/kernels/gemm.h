@@ -32,7 +32,7 @@ typedef struct {
 static tiling tiling_of(int64_t m, int64_t k) {
     enum { FEW = SHALLOW_ROWS, MANY = TILE_ROWS };
     const uint32_t rows = (uint32_t)m, few = (rows + FEW - 1) / FEW;
-    const uint32_t tiles = k <= SHALLOW_K && few * FEW <= rows + rows / 8 ? few : (rows + MANY - 1) / MANY;
+    const uint32_t tiles = k <= SHALLOW_K && few * FEW <= rows + rows / 16 ? few : (rows + MANY - 1) / MANY;
     return (tiling){rows / tiles, rows % tiles};
 }
 

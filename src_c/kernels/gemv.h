@@ -101,7 +101,7 @@ static void row_by_column_pairs(real *c, const real *a, int64_t a_stride, const 
 /* Of a B beyond the inner caches a few rows at a time, or each vector of c would walk through all of B's pages. */
 static void row_by_row_blocks(real *c, const real *a, int64_t a_stride, matrix b, int accumulate, int64_t n,
                               int64_t k) {
-    enum { NEAR_BYTES = 64 * 1024, FEW_ROWS = 16 };
+    enum { NEAR_BYTES = 64 * 1024, FEW_ROWS = 8 };
     const vpart whole = v_first(VLEN);
     const int64_t step = k * n * (int64_t)sizeof(real) > NEAR_BYTES ? FEW_ROWS : k + 1;
     for (int64_t p = 0; p == 0 || p < k; p += step) { /* once even for k = 0, which makes c zero */

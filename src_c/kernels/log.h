@@ -58,15 +58,19 @@ INLINE vec v_log(vec x) {
     return v_select(v_less(x, infinity), v_select(v_less(v_zero(), x), log, not_positive), x);
 }
 
-/* log(1 + e^z) = max(z, 0) + log(1 + t), t = e^-|z|. 1 + t is (1 + f) 2^e without a rounding: 1 + t for t < 1/2, else
- * (1 + (t - 1)/2) 2. */
-INLINE vec v_softplus(vec z) {
-    vec p, scale;
-    const vec half = v_set1((real)0.5), t = exp_negative_abs(z, &p, &scale);
+/* log(1 + t) for t from 0 to 1. 1 + t is (1 + f) 2^e without a rounding: 1 + t for t < 1/2, else (1 + (t - 1)/2) 2. */
+INLINE vec log_one_plus(vec t) {
+    const vec half = v_set1((real)0.5);
     const vmask low = v_less(t, half);
     const vec f = v_select(low, t, v_fma(t, half, v_set1((real)-0.5))), e = v_select(low, v_zero(), v_set1(1));
     const vec g = v_select(v_less(t, v_set1(NEGLIGIBLE_SQUARE)), v_zero(), f);
-    return v_add(v_max(v_zero(), z), log_reduced(f, g, e));
+    return log_reduced(f, g, e);
+}
+
+/* log(1 + e^z) = max(z, 0) + log(1 + e^-|z|) */
+INLINE vec v_softplus(vec z) {
+    vec p, scale;
+    return v_add(v_max(v_zero(), z), log_one_plus(exp_negative_abs(z, &p, &scale)));
 }
 
 static void log_forward(void *out, const void *x, int64_t n) { map_elements(out, x, n, v_log); }

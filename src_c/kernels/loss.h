@@ -51,9 +51,10 @@ INLINE vec element_loss(int loss, vec parameter, vec output, vec target, vec *sl
     }
     case FASTNN_BINARY_CROSS_ENTROPY: {
         /* output is z: log(1 + e^z) - y z = log(1 + e^-|z|) + z ([z > 0] - y), which does not cancel for y = 0 or 1 */
-        const vec step = v_select(v_less(zero, output), v_set1(1), zero);
-        *slope = v_sub(v_sigmoid(output), target);
-        return v_fma(output, v_sub(step, target), v_softplus(v_negative_abs(output)));
+        vec p, scale;
+        const vec step = v_select(v_less(zero, output), v_set1(1), zero), t = exp_negative_abs(output, &p, &scale);
+        *slope = v_sub(v_sigmoid(output), target); /* out of the same t */
+        return v_fma(output, v_sub(step, target), log_one_plus(t));
     }
     default: /* sse, mse */
         *slope = v_add(error, error);
