@@ -62,9 +62,12 @@ INLINE void prefetch_next(target c, const int rows, const int vectors) {
 }
 
 /* c (rows, vectors * VLEN) = [c +] a (rows, k) b (k, ...); of the last vector only the lanes in `last` where `partial`.
- * Where a is `packed`, so is b, and their strides are known. */
+ * Where a is `packed`, so is b, and their strides are known. Where a's columns are a few cache lines apart, as those of weights
+ * transposed, a processor may not foresee the next (Zen 3, 184 bytes, k from 200 on: 75 % of the peak, with the prefetch 86). */
 INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, epilogue e, vpart last, const int packed,
                  const int rows, const int vectors, const int partial) {
+    enum { AHEAD = 8, LINES_APART = 256 / (int)sizeof(real) };
+    const int asks = !packed && a.column != 1 && a.column < LINES_APART;
     vec sum[TILE_ROWS][TILE_VECTORS], line[TILE_VECTORS];
     const real
         *four[(TILE_ROWS + 3) / 4]; /* one for every four rows: all offsets from a single one fill the registers */
@@ -104,6 +107,7 @@ INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, epilog
                 UNROLL
                 for (int v = 0; v < vectors; v++) sum[i][v] = v_fma(element, line[v], sum[i][v]);
             }
+            if (asks) PREFETCH(four[0] + AHEAD * a.column);
             UNROLL
             for (int i = 0; i < rows; i += 4) four[i / 4] += a.column;
             b.at += b.row;
