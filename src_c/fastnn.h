@@ -20,7 +20,8 @@ enum {
     FASTNN_PARTS = 16 /* of a large batch's gradient, see fastnn_parts */
 };
 
-/* What a layer does to its sums z = x w + b: a = f(z). leaky_relu's slope is 0.01, elu's alpha 1, gelu the exact one. */
+/* What a layer does to its sums z = x w + b: a = f(z). leaky_relu's slope is 0.01, elu's alpha 1, gelu the exact
+ * one. */
 enum {
     FASTNN_IDENTITY,
     FASTNN_SIGMOID,
@@ -48,8 +49,8 @@ typedef struct fastnn_matrix {
     int64_t row_stride, column_stride;
 } fastnn_matrix;
 
-/* The two-layer network of the textbook: layer1 = sigmoid(x weights1), output = sigmoid(layer1 weights2), trained on the
- * sum of squared errors. All arrays are row-major and contiguous. */
+/* The two-layer network of the textbook: layer1 = sigmoid(x weights1), output = sigmoid(layer1 weights2), trained on
+ * the sum of squared errors. All arrays are row-major and contiguous. */
 typedef struct fastnn_two_layer {
     int64_t n_rows, n_inputs, n_hidden, n_outputs;
     const void *x; /* (n_rows, n_inputs) */
@@ -79,8 +80,8 @@ typedef struct fastnn_table_view {
     const void *data;
     int64_t row_stride, column_stride, columns;
     int type;
-    /* Compressed sparse rows, unless `indices` is NULL: row i has the elements data[j] in the columns indices[j], for j from
-     * row_starts[i] to row_starts[i + 1], in ascending columns, and zeros. The strides mean nothing then. */
+    /* Compressed sparse rows, unless `indices` is NULL: row i has the elements data[j] in the columns indices[j], for j
+     * from row_starts[i] to row_starts[i + 1], in ascending columns, and zeros. The strides mean nothing then. */
     const void *indices, *row_starts;
     int index_type; /* of both: FASTNN_INT32 or FASTNN_INT64 */
     int by_elements; /* whether a network multiplies them element by element, or as dense rows; see kernels/sparse.h */
@@ -108,9 +109,9 @@ enum {
     FASTNN_POISSON_DEVIANCE /* half of it: poisson with its constant, which is 0 where the output is the target */
 };
 
-/* What the rows' losses are multiplied by, with W the sum of the weights of a batch's rows and k the number of outputs: 1 / W,
- * and 1 / (W k) for means over outputs. scikit-learn takes half the squared error, computes the gradient of the sum over
- * outputs while it reports their mean, and divides the penalty by W too. */
+/* What the rows' losses are multiplied by, with W the sum of the weights of a batch's rows and k the number of outputs:
+ * 1 / W, and 1 / (W k) for means over outputs. scikit-learn takes half the squared error, computes the gradient of the
+ * sum over outputs while it reports their mean, and divides the penalty by W too. */
 enum { FASTNN_CONVENTION_OWN, FASTNN_CONVENTION_SCIKIT_LEARN };
 
 typedef struct fastnn_layer {
@@ -134,7 +135,8 @@ typedef struct fastnn_network {
     int convention;
 } fastnn_network;
 
-/* Some rows that are taken together. The kernels work on a block of at most fastnn_kernels.block_rows() of them at a time. */
+/* Some rows that are taken together. The kernels work on a block of at most network_block_rows() of them at a
+ * time. */
 typedef struct fastnn_batch {
     fastnn_table_view x, y;
     fastnn_table_view weights; /* data is NULL: all 1 */
@@ -175,8 +177,8 @@ typedef struct fastnn_kernels {
     void (*sigmoid_forward)(void *out, const void *x, int64_t n);
     void (*sigmoid_derivative)(void *out, const void *a, int64_t n); /* a (1 - a): takes the activation */
 
-    /* a = f(z), where a may be z itself; f'(z) goes to `slope`, unless it is NULL, for those that fastnn_needs_slope, and
-     * the others ignore it. Then delta *= f'(z), which is taken from slope or from a. */
+    /* a = f(z), where a may be z itself; f'(z) goes to `slope`, unless it is NULL, for those that fastnn_needs_slope,
+     * and the others ignore it. Then delta *= f'(z), which is taken from slope or from a. */
     void (*activation_forward)(int activation, void *a, void *slope, const void *z, int64_t n);
     void (*activation_backward)(int activation, void *delta, const void *a, const void *slope, int64_t n);
 
@@ -194,19 +196,20 @@ typedef struct fastnn_kernels {
      * dtype, the loss before update i. The bits are the same either way. */
     void (*two_layer_forward)(const fastnn_two_layer *network, void *workspace);
     void (*two_layer_backward)(const fastnn_two_layer *network, void *workspace);
-    /* An iteration in parts, for one that takes long: the `rows` rows from `first` on go forward and back, from row 0 on
-     * without a gap, which leaves the weights alone; then update moves them. */
+    /* An iteration in parts, for one that takes long: the `rows` rows from `first` on go forward and back, from row 0
+     * on without a gap, which leaves the weights alone; then update moves them. */
     void (*two_layer_rows)(const fastnn_two_layer *network, int64_t first, int64_t rows, void *workspace);
     void (*two_layer_update)(const fastnn_two_layer *network, void *workspace);
     void (*two_layer_train)(const fastnn_two_layer *network, void *losses, int64_t iterations, void *workspace);
     int64_t (*two_layer_workspace)(const fastnn_two_layer *network); /* bytes */
     int (*two_layer_in_registers)(const fastnn_two_layer *network); /* whether train keeps all in registers */
 
-    /* Networks of any depth. A batch goes through in blocks, each beginning at a multiple of block_rows() of it or of a piece
-     * of it, and each in two phases. backpropagate takes a block's rows `first` to `last`, counted in the block, forward and
-     * back; any division of the rows among calls, each beginning at a multiple of FASTNN_ROWS_UNIT, gives the same bits. It writes each row's loss, times its weight, to row_losses[i]. gradient then adds the
-     * block's share to the gradient of the weights' rows of slice `slice` of `slices`, or sets it where !accumulate. Inputs that
-     * are multiplied `by_elements` need no room. */
+    /* Networks of any depth. A batch goes through in blocks, each beginning at a multiple of network_block_rows() of it
+     * or of a piece of it, and each in two phases. backpropagate takes a block's rows `first` to `last`, counted in the
+     * block, forward and back; any division of the rows among calls, each beginning at a multiple of FASTNN_ROWS_UNIT,
+     * gives the same bits. It writes each row's loss, times its weight, to row_losses[i]. gradient then adds the
+     * block's share to the gradient of the weights' rows of slice `slice` of `slices`, or sets it where !accumulate.
+     * Inputs that are multiplied `by_elements` need no room. */
     int64_t (*network_block_rows)(const fastnn_network *network, int by_elements, int64_t rows);
     int64_t (*network_workspace)(const fastnn_network *network, int by_elements, int64_t block_rows); /* bytes */
     void (*network_backpropagate)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
@@ -214,18 +217,19 @@ typedef struct fastnn_kernels {
                                   void *workspace, void *scratch);
     void (*network_gradient)(const fastnn_network *network, void *gradient, const fastnn_batch *batch, int64_t block,
                              int64_t block_rows, int accumulate, int64_t slice, int64_t slices, const void *workspace);
-    /* gradient = the sum of n_parts gradients, which are `stride` elements apart, part by part; of the rows of a slice. */
+    /* gradient = the sum of n_parts gradients, which are `stride` elements apart, part by part; of the rows of a
+     * slice. */
     void (*network_sum_parts)(const fastnn_network *network, void *gradient, const void *parts, int64_t stride,
                               int64_t n_parts, int64_t slice, int64_t slices);
-    /* The output for rows first to last of a batch, row-major, to `output`, or the losses to row_losses, or both. Returns 0 if
-     * it `checks` rows, contiguous and of the table's dtype, that are not all finite. */
+    /* The output for rows first to last of a batch, row-major, to `output`, or the losses to row_losses, or both.
+     * Returns 0 if it `checks` rows, contiguous and of the table's dtype, that are not all finite. */
     int (*network_forward)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
                            int64_t first, int64_t last, void *output, double *row_losses, int checks, void *scratch);
     /* The same for one row x (n_inputs), contiguous, of the table's dtype. */
     void (*network_forward_row)(const fastnn_network *network, const void *parameters, const void *x, void *output,
                                 void *scratch);
-    /* d loss / d x (rows, n_inputs) of rows first to last; or where output >= 0 the derivative of that output. It takes the
-     * inputs' place, so these are not multiplied by elements. */
+    /* d loss / d x (rows, n_inputs) of rows first to last; or where output >= 0 the derivative of that output. It takes
+     * the inputs' place, so these are not multiplied by elements. */
     void (*network_input_gradient)(const fastnn_network *network, const void *parameters, const fastnn_batch *batch,
                                    int64_t first, int64_t last, int64_t output, void *gradient, int64_t row_stride,
                                    void *scratch);
@@ -237,8 +241,8 @@ typedef struct fastnn_kernels {
     double (*sum_of_squares)(const void *x, int64_t n);
     /* Move the parameters of a slice along their gradient; gradient of the same slice is all that it needs. */
     void (*network_update)(const fastnn_network *network, const fastnn_update *update, int64_t slice, int64_t slices);
-    /* gradient of a block that is a whole batch, then update. The gradient's memory is used, but what it holds at the end is not
-     * the gradient. */
+    /* gradient of a block that is a whole batch, then update. The gradient's memory is used, but what it holds at the
+     * end is not the gradient. */
     void (*network_step)(const fastnn_network *network, const fastnn_update *update, const fastnn_batch *batch,
                          int64_t slice, int64_t slices, const void *workspace);
 
@@ -247,7 +251,8 @@ typedef struct fastnn_kernels {
     int64_t (*peak_flops)(void *sink, int64_t iterations);
 } fastnn_kernels;
 
-/* Threads that work together, of which thread 0 is the caller's; the others live from start to stop. NULL is a team of one. */
+/* Threads that work together, of which thread 0 is the caller's; the others live from start to stop. NULL is a team of
+ * one. */
 typedef struct fastnn_team fastnn_team;
 typedef void (*fastnn_work)(void *context, fastnn_team *team, int64_t thread);
 
@@ -285,10 +290,11 @@ typedef struct fastnn_training {
 } fastnn_training;
 
 /* How many parts the gradient of so many rows comes in, or 0. A large batch on a small network is cut into pieces of
- * FASTNN_PIECE_ROWS rows; part i takes pieces i, i + FASTNN_PARTS, ... in order, and the parts are added in order. So a thread
- * has whole pieces to itself, whose rows stay in its caches, and it does not matter to the result which. */
+ * FASTNN_PIECE_ROWS rows; part i takes pieces i, i + FASTNN_PARTS, ... in order, and the parts are added in order. So a
+ * thread has whole pieces to itself, whose rows stay in its caches, and it does not matter to the result which. */
 int64_t fastnn_parts(const fastnn_network *network, int64_t rows);
-/* Take the steps of batches first to last; ends early when time is up or the loss is not finite, which `loss` then is not. */
+/* Take the steps of batches first to last; ends early when time is up or the loss is not finite, which `loss` then is
+ * not. */
 void fastnn_train(fastnn_training *training);
 /* The objective of all rows as one batch, and its gradient, without a step. */
 double fastnn_loss_and_gradient(fastnn_training *training);
@@ -301,8 +307,8 @@ void fastnn_shuffle(int64_t *order, int64_t n, uint64_t (*next)(void *state), vo
 void fastnn_shuffle_further(int64_t *order, int64_t n, uint64_t (*next)(void *state),
                             uint32_t (*next_half)(void *state), void *state);
 
-/* The forward pass of many rows by several threads, some rows at a time: the outputs (rows, n_outputs), unless output is
- * NULL, and the losses, unless row_losses, which has room for FASTNN_PREDICTION_ROWS, is NULL. */
+/* The forward pass of many rows by several threads, some rows at a time: the outputs (rows, n_outputs), unless output
+ * is NULL, and the losses, unless row_losses, which has room for FASTNN_PREDICTION_ROWS, is NULL. */
 enum { FASTNN_LOSS_LANES = 8, FASTNN_PREDICTION_ROWS = 4096 };
 
 typedef struct fastnn_prediction {
@@ -329,8 +335,8 @@ int fastnn_predict(fastnn_prediction *prediction, double seconds);
 /* The epochs of a fit. */
 enum { FASTNN_RUNNING, FASTNN_FINISHED, FASTNN_STOPPED_EARLY, FASTNN_OUT_OF_TIME, FASTNN_NOT_FINITE };
 
-/* Whether the team is faster than its first thread alone, as the steps themselves are measured to be: on a busy machine it may
- * not be. The bits are the same. Zero at first; it may go on with the next fit of such steps. */
+/* Whether the team is faster than its first thread alone, as the steps themselves are measured to be: on a busy machine
+ * it may not be. The bits are the same. Zero at first; it may go on with the next fit of such steps. */
 typedef struct fastnn_pace {
     double step_seconds[2]; /* alone, together: what a step takes so; 0: not known */
     double trained; /* seconds spent on steps so far */
@@ -366,8 +372,8 @@ typedef struct fastnn_fit {
     void *best_parameters; /* those of the lowest loss; NULL: not kept */
 } fastnn_fit;
 
-/* Go on for so many seconds, and at least for one step. Returns FASTNN_RUNNING or why it ended. Where a loss or a parameter is
- * not finite after an epoch, the parameters are again those from before it. */
+/* Go on for so many seconds, and at least for one step. Returns FASTNN_RUNNING or why it ended. Where a loss or a
+ * parameter is not finite after an epoch, the parameters are again those from before it. */
 int fastnn_fit_for(fastnn_fit *fit, double seconds);
 
 /* Seconds on a clock that never goes back. */

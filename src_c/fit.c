@@ -28,8 +28,8 @@ enum { ALONE, TOGETHER, TRIAL_STEPS = 4 };
 
 static int faster_way(const fastnn_pace *p) { return p->step_seconds[TOGETHER] < p->step_seconds[ALONE]; }
 
-/* Begin to try the way that is not known or was slower, if it is time: one step, in which threads start and caches fill, and
- * then those that count. */
+/* Begin to try the way that is not known or was slower, if it is time: one step, in which threads start and caches
+ * fill, and then those that count. */
 static void begin_trial(fastnn_pace *p) {
     const int together_known = p->step_seconds[TOGETHER] > 0, known = together_known && p->step_seconds[ALONE] > 0;
     if (p->trial_steps > 0 || (known && p->trained < p->retry)) return;
@@ -38,8 +38,8 @@ static void begin_trial(fastnn_pace *p) {
     p->trial_seconds = 0;
 }
 
-/* Note what some steps of a trial took. It ends early where it takes much longer than the other way; the next one comes after
- * many times what this one took, and ever later while none succeeds. */
+/* Note what some steps of a trial took. It ends early where it takes much longer than the other way; the next one comes
+ * after many times what this one took, and ever later while none succeeds. */
 static void note_trial(fastnn_pace *p, double seconds, int64_t steps) {
     static const double RARELY = 32, LEAST = 0.02, MOST = 1;
     const double other = p->step_seconds[!p->trial_way];
@@ -54,8 +54,8 @@ static void note_trial(fastnn_pace *p, double seconds, int64_t steps) {
     p->retry = p->trained + fmax(p->interval, RARELY * p->trial_seconds);
 }
 
-/* Steps from f->batch on until the time is up, and at least one: alone or together, as was faster, but at first and now and then
- * a few the other way. */
+/* Steps from f->batch on until the time is up, and at least one: alone or together, as was faster, but at first and now
+ * and then a few the other way. */
 static void take_paced_steps(fastnn_fit *f, double until) {
     fastnn_training *t = &f->training;
     fastnn_pace *p = &f->pace;
@@ -131,8 +131,8 @@ static int end_epoch(fastnn_fit *f) {
     return f->seconds[f->epoch - 1] >= f->deadline ? FASTNN_OUT_OF_TIME : FASTNN_RUNNING;
 }
 
-/* Take n epochs of the textbook's network, which its own loop does in registers: the same parameters, bit for bit, in a tenth of
- * the time. Returns whether all is finite after them; else the parameters are those from before them. */
+/* Take n epochs of the textbook's network, which its own loop does in registers: the same parameters, bit for bit, in a
+ * tenth of the time. Returns whether all is finite after them; else the parameters are those from before them. */
 static int textbook_epochs(fastnn_fit *f, int64_t n) {
     enum { MOST = 1024 };
     const fastnn_training *t = &f->training;
@@ -154,8 +154,8 @@ static int textbook_epochs(fastnn_fit *f, int64_t n) {
     return 0;
 }
 
-/* Some epochs at a time, which are shorter than a look at the clock, so that their ends are interpolated; where one goes wrong,
- * each by itself up to that one. */
+/* Some epochs at a time, which are shorter than a look at the clock, so that their ends are interpolated; where one
+ * goes wrong, each by itself up to that one. */
 static int textbook_fit(fastnn_fit *f, double until) {
     enum { MOST = 1024 };
     int64_t most = MOST;

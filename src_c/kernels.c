@@ -2,7 +2,8 @@
  * 64>, it exports one table, fastnn_kernels_<set>_<bits>. Everything else in the translation unit is static, so the
  * compiler may use the instruction set's flags without any of its code reaching a processor that lacks them.
  *
- * `real` is the dtype. simd/ gives the vector type `vec` and its operations v_*; kernels/ holds the mathematics, once. */
+ * `real` is the dtype. simd/ gives the vector type `vec` and its operations v_*; kernels/ holds the mathematics,
+ * once. */
 #include "fastnn.h"
 
 #include <math.h>
@@ -24,7 +25,8 @@
 
 #if defined(__GNUC__)
 #define PREFETCH(address) __builtin_prefetch(address)
-/* Hides how a number was found: the compiler would keep each address derived from it, for which there are no registers. */
+/* Hides how a number was found: the compiler would keep each address derived from it, for which there are no
+ * registers. */
 #define OPAQUE(number) __asm__("" : "+r"(number))
 #else
 #define PREFETCH(address) ((void)(address))

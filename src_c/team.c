@@ -1,5 +1,5 @@
-/* Threads that are started for one call of the library and end with it: nothing idles between calls, and a forked child finds
- * no thread missing. Between two pieces of work, and at a barrier, they spin for a while and then sleep. */
+/* Threads that are started for one call of the library and end with it: nothing idles between calls, and a forked child
+ * finds no thread missing. Between two pieces of work, and at a barrier, they spin for a while and then sleep. */
 #if !defined(_WIN32) && !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L
 #endif

@@ -1,11 +1,13 @@
 /* The steps of training: the loop over the batches of an epoch, shared out among a team of threads.
  *
- * A step has two phases with the team waiting after each: the rows go forward and back, each thread taking some of them;
- * then each thread adds up the gradient of some of the parameters, over all rows in order, and moves these parameters. So who
- * does what cannot be seen in the result. A batch that does not fit in the workspace does its rows in blocks.
+ * A step has two phases with the team waiting after each: the rows go forward and back, each thread taking some of
+ * them; then each thread adds up the gradient of some of the parameters, over all rows in order, and moves these
+ * parameters. So who does what cannot be seen in the result. A batch that does not fit in the workspace does its rows
+ * in blocks.
  *
- * Of a large batch on a small network the second phase would wait for the other threads' rows to come from their caches, so there
- * each thread does whole pieces of the batch, gradient and all, and the second phase adds these gradients. */
+ * Of a large batch on a small network the second phase would wait for the other threads' rows to come from their
+ * caches, so there each thread does whole pieces of the batch, gradient and all, and the second phase adds these
+ * gradients. */
 #include "fastnn.h"
 
 #include <math.h>
@@ -78,13 +80,14 @@ static void share(int64_t rows, int64_t thread, int64_t size, int64_t *first, in
     *last = smaller(rows, units * (thread + 1) / size * FASTNN_ROWS_UNIT);
 }
 
-/* Whether each piece of the gradient can be used at once: nobody needs the whole, and it does not grow from block to block. */
+/* Whether each piece of the gradient can be used at once: nobody needs the whole, and it does not grow from block to
+ * block. */
 static int moves_at_once(const fastnn_training *t, const fastnn_batch *batch) {
     return t->clip_norm == 0 && batch->rows <= t->block_rows && fastnn_parts(t->network, batch->rows) == 0;
 }
 
-/* The gradient of a batch by slices, this thread's one, or with an update, at once, that step. The team waits after the rows of
- * each block. */
+/* The gradient of a batch by slices, this thread's one, or with an update, at once, that step. The team waits after the
+ * rows of each block. */
 static void gradient_by_slices(step_state *s, fastnn_team *team, int64_t thread, const fastnn_batch *batch,
                                const fastnn_update *update) {
     fastnn_training *t = s->training;
@@ -192,7 +195,8 @@ static fastnn_batch batch_at(const fastnn_training *t, int64_t number) {
     return batch;
 }
 
-/* Steps of an epoch from one flush of subnormal moments to the next: few are slow before it, and the others need not look. */
+/* Steps of an epoch from one flush of subnormal moments to the next: few are slow before it, and the others need not
+ * look. */
 enum { FLUSH_INTERVAL = 16 };
 
 static void train(void *context, fastnn_team *team, int64_t thread) {
@@ -267,8 +271,9 @@ void fastnn_shuffle(int64_t *order, int64_t n, uint64_t (*next)(void *state), vo
     }
 }
 
-/* Each place is swapped with one up to it, which is drawn by rejection from as few bits as that needs. A draw that is rejected
- * swaps the place with itself: no branch, for half of the draws may be rejected and no processor foresees which. */
+/* Each place is swapped with one up to it, which is drawn by rejection from as few bits as that needs. A draw that is
+ * rejected swaps the place with itself: no branch, for half of the draws may be rejected and no processor foresees
+ * which. */
 void fastnn_shuffle_further(int64_t *order, int64_t n, uint64_t (*next)(void *state),
                             uint32_t (*next_half)(void *state), void *state) {
     int64_t i = n - 1, mask = i;
@@ -304,7 +309,8 @@ double fastnn_loss_and_gradient(fastnn_training *training) {
     return state.objective;
 }
 
-/* A stretch of rows, which the threads take piece by piece: one that comes late, or is held up, leaves more to the others. */
+/* A stretch of rows, which the threads take piece by piece: one that comes late, or is held up, leaves more to the
+ * others. */
 typedef struct {
     fastnn_prediction *prediction;
     int64_t first, rows, piece;
@@ -325,7 +331,8 @@ static void predict_rows(void *context, fastnn_team *team, int64_t thread) {
     }
 }
 
-/* Some pieces for each thread, of whole panels, and not much smaller than the groups that go through the network together. */
+/* Some pieces for each thread, of whole panels, and not much smaller than the groups that go through the network
+ * together. */
 static int64_t piece_rows(int64_t rows, int64_t threads) {
     enum { MOST = 256, PIECES = 4 };
     if (threads == 1) return rows;
@@ -333,7 +340,8 @@ static int64_t piece_rows(int64_t rows, int64_t threads) {
     return even < FASTNN_ROWS_UNIT ? FASTNN_ROWS_UNIT : smaller(even, MOST);
 }
 
-/* How many rows go between two looks at the clock: some milliseconds' work. A multiple of the lanes of the losses' sum. */
+/* How many rows go between two looks at the clock: some milliseconds' work. A multiple of the lanes of the losses'
+ * sum. */
 static int64_t stretch_rows(const fastnn_network *network) {
     const int64_t rows = (1 << 28) / network->n_parameters / 256 * 256;
     return rows < 256 ? 256 : smaller(rows, FASTNN_PREDICTION_ROWS);

@@ -1,8 +1,8 @@
-/* Dropout: each activation is zeroed with probability `rate`, or else scaled by 1 / (1 - rate) (Srivastava et al. 2014, in
- * the "inverted" form that leaves prediction alone).
+/* Dropout: each activation is zeroed with probability `rate`, or else scaled by 1 / (1 - rate) (Srivastava et al. 2014,
+ * in the "inverted" form that leaves prediction alone).
  *
- * Whether an element lives is a hash of the step's key, the layer, its row in the batch and its feature: no state, so the
- * same for any division of the rows among blocks, threads and vectors. */
+ * Whether an element lives is a hash of the step's key, the layer, its row in the batch and its feature: no state, so
+ * the same for any division of the rows among blocks, threads and vectors. */
 #ifndef FASTNN_KERNELS_DROPOUT_H
 #define FASTNN_KERNELS_DROPOUT_H
 

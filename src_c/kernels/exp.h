@@ -8,9 +8,10 @@
  * Error bounds against the exact value, over all finite x, subnormal results included:
  *     exp       1.25 ULP   half an ULP for the last operation; r and p are each rounded once, which is a quarter of an
  *                          ULP of the result as both are at most 0.42, and the rest of P, r^2 and Remez's error 0.2
- *     expm1     1.25 ULP   over x <= 0: half an ULP for the last operation, a quarter for p, half where 2^n - 1 is rounded
+ *     expm1     1.25 ULP   over x <= 0: half an ULP for the last operation, a quarter for p, half for 2^n - 1
  *     sigmoid   1.5 ULP in float, 1.75 in double   exp's, and half an ULP for the last addition
- * tests/test_elementwise.py and, for expm1, tests/test_activation.py assert them. NaN gives NaN; e^-inf = 0, e^inf = inf. */
+ * tests/test_elementwise.py and, for expm1, tests/test_activation.py assert them. NaN gives NaN; e^-inf = 0,
+ * e^inf = inf. */
 #ifndef FASTNN_KERNELS_EXP_H
 #define FASTNN_KERNELS_EXP_H
 
@@ -107,9 +108,9 @@ INLINE vec v_expm1(vec x) {
 }
 
 /* 1 / (1 + e^-x). With t = e^-|x|, which cannot overflow, it is 1 / (1 + t) for x >= 0 and t / (1 + t) below: no
- * cancellation on either side. s = 1 + t is rounded, by e = t - (s - 1), and the quotient y = numerator / s is rounded too;
- * both are put back by y + (numerator - y (s + e)) / s. What can be done beside the division is: there 1 / s is needed to
- * a few bits only. */
+ * cancellation on either side. s = 1 + t is rounded, by e = t - (s - 1), and the quotient y = numerator / s is rounded
+ * too; both are put back by y + (numerator - y (s + e)) / s. What can be done beside the division is: there 1 / s is
+ * needed to a few bits only. */
 INLINE vec v_sigmoid(vec x) {
     vec p, scale;
     const vec one = v_set1(1), t = exp_negative_abs(x, &p, &scale), s = v_fma(p, scale, v_add(scale, one));

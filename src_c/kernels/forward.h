@@ -56,8 +56,9 @@ static int in_epilogue(const group *g, int64_t l) {
     return of->activation == FASTNN_RELU && !dropped && l < g->w->n_layers - 1 && g->block.lanes > 1;
 }
 
-/* Layer l's z, and below it the ones for the next layer's biases. Weights that leave the first cache are packed if their rows
- * are so far apart that a column's fall on few of the cache's sets; else it gained nothing (n = 512: 3 %, 320: -3 %). */
+/* Layer l's z, and below it the ones for the next layer's biases. Weights that leave the first cache are packed if
+ * their rows are so far apart that a column's fall on few of the cache's sets; else it gained nothing (n = 512: 3 %,
+ * 320: -3 %). */
 static void forward_products(const group *g, int64_t l) {
     enum { FEW_PANELS = 4, NEAR_BYTES = 32 * 1024, FAR_APART = 2048 };
     const layer *of = g->w->layers + l;
@@ -107,7 +108,8 @@ static void rows_product(const group *g, real *z) {
                 row_major(weights, n), 0, g->rows, n, of->n_inputs, g->s->packed);
 }
 
-/* The first layer's z from rows as they lie, the same chains with the bias at their end; its inputs' panels stay empty. */
+/* The first layer's z from rows as they lie, the same chains with the bias at their end; its inputs' panels stay
+ * empty. */
 static void forward_as_they_lie(const group *g) {
     const layer *of = g->w->layers;
     const int64_t lanes = g->block.lanes, n = of->n_outputs, size = panel_size(g->w, 1, g->block);

@@ -1,8 +1,8 @@
 /* Rows of a table of any numeric type, picked by number and turned into panels: a panel holds `lanes` rows, feature by
  * feature. The lanes past the last row are filled with zeros.
  *
- * Elements are read byte by byte, as it were, so neither alignment nor strides matter. Sparse rows, whose arrays are aligned,
- * are written into a panel of zeros. */
+ * Elements are read byte by byte, as it were, so neither alignment nor strides matter. Sparse rows, whose arrays are
+ * aligned, are written into a panel of zeros. */
 #ifndef FASTNN_KERNELS_GATHER_H
 #define FASTNN_KERNELS_GATHER_H
 
@@ -122,8 +122,8 @@ static void clear_lanes(real *panel, int64_t features, int64_t lanes, int64_t ro
     }
 }
 
-/* panel (columns, lanes) = rows order[first] to order[first + rows - 1], rows <= lanes, and zeros. Of plain rows the last is
- * repeated to fill a vector, which are then cleared. */
+/* panel (columns, lanes) = rows order[first] to order[first + rows - 1], rows <= lanes, and zeros. Of plain rows the
+ * last is repeated to fill a vector, which are then cleared. */
 static void gather_panel(real *panel, int64_t lanes, const table_view *from, const int64_t *order, int64_t first,
                          int64_t rows) {
     if (from->indices) {
@@ -177,8 +177,8 @@ static void scatter_panel(real *out, int64_t row, const real *panel, int64_t lan
         for (int64_t j = 0; j < columns; j++) out[i * row + j] = panel[j * lanes + i];
 }
 
-/* packed: for each TILE_COLUMNS features a block of `stride` rows of so many elements, of which `first` and the following
- * are the first `rows` lanes of panel (features, lanes). The features past the last are undefined. */
+/* packed: for each TILE_COLUMNS features a block of `stride` rows of so many elements, of which `first` and the
+ * following are the first `rows` lanes of panel (features, lanes). The features past the last are undefined. */
 static void transpose_panel(real *packed, int64_t stride, int64_t first, const real *panel, int64_t lanes,
                             int64_t features, int64_t rows) {
     for (int64_t j = 0; j < features; j += VLEN) {

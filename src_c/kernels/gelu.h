@@ -8,7 +8,7 @@
  * multiplies what is rounded off by up to a^2/2, and R / (a + K) by up to 3.
  *
  * Error bounds, over all finite z, subnormal results included:
- *     gelu      5 ULP   of two exponentials' worth: e^x 1.25, R 1.5 for a sum of terms of both signs, and half an ULP each
+ *     gelu      5 ULP   of two exponentials' worth: e^x 1.25, R 1.5 for a sum of terms of both signs, half an ULP each
  *                       for five products and quotients, any of which may count double where a product's mantissa is
  *                       small; 4.6 was seen
  *     silu      4 ULP   four or five roundings in the same way; 3.7 was seen

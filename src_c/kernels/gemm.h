@@ -5,10 +5,10 @@
  * path through this file can be seen in the result.
  *
  * The lanes of a vector run along n. A tile of C, up to TILE_ROWS rows by TILE_VECTORS vectors, stays in registers
- * for a block of k; A is read where it lies, an element at a time, with any strides. B is read where it lies if its rows
- * are contiguous and it is small; else a block of BLOCK_K x BLOCK_COLUMNS is copied to the workspace ("packed") as panels as
- * wide as a tile, and used by all rows of A. A C that is contiguous along m, or too narrow to fill a vector, is computed as
- * its transpose: C^T = B^T A^T. */
+ * for a block of k; A is read where it lies, an element at a time, with any strides. B is read where it lies if its
+ * rows are contiguous and it is small; else a block of BLOCK_K x BLOCK_COLUMNS is copied to the workspace ("packed") as
+ * panels as wide as a tile, and used by all rows of A. A C that is contiguous along m, or too narrow to fill a vector,
+ * is computed as its transpose: C^T = B^T A^T. */
 #ifndef FASTNN_KERNELS_GEMM_H
 #define FASTNN_KERNELS_GEMM_H
 
@@ -23,8 +23,8 @@ _Static_assert(TILE_VECTORS <= 4, "tiles_of has 4 widths");
 _Static_assert((int)BLOCK_ROWS % (int)TILE_ROWS == 0, "a block is whole tiles");
 _Static_assert((int)BLOCK_COLUMNS >= (int)TILE_COLUMNS, "a block holds a panel");
 
-/* How the rows of a block are shared out among tiles: evenly, so that the last one is no sliver. The first `longer` tiles have
- * one row more. Where k is short, tiles of SHALLOW_ROWS, unless too many lines of them stayed empty. */
+/* How the rows of a block are shared out among tiles: evenly, so that the last one is no sliver. The first `longer`
+ * tiles have one row more. Where k is short, tiles of SHALLOW_ROWS, unless too many lines of them stayed empty. */
 typedef struct {
     int64_t rows, longer;
 } tiling;
@@ -62,8 +62,9 @@ INLINE void prefetch_next(target c, const int rows, const int vectors) {
 }
 
 /* c (rows, vectors * VLEN) = [c +] a (rows, k) b (k, ...); of the last vector only the lanes in `last` where `partial`.
- * Where a is `packed`, so is b, and their strides are known. Where a's columns are a few cache lines apart, as those of weights
- * transposed, a processor may not foresee the next (Zen 3, 184 bytes, k from 200 on: 75 % of the peak, with the prefetch 86). */
+ * Where a is `packed`, so is b, and their strides are known. Where a's columns are a few cache lines apart, as those of
+ * weights transposed, a processor may not foresee the next (Zen 3, 184 bytes, k from 200 on: 75 % of the peak, with the
+ * prefetch 86). */
 INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, epilogue e, vpart last, const int packed,
                  const int rows, const int vectors, const int partial) {
     enum { AHEAD = 8, LINES_APART = 256 / (int)sizeof(real) };
@@ -150,8 +151,8 @@ typedef struct {
     epilogue e;
 } panel;
 
-/* The arguments of tiles one below the other. Each height and width of them is a function of its own: where one function held
- * them all, the compiler found no registers for the pointers of the loops over k. */
+/* The arguments of tiles one below the other. Each height and width of them is a function of its own: where one
+ * function held them all, the compiler found no registers for the pointers of the loops over k. */
 typedef struct {
     target c;
     matrix a, b;
@@ -192,8 +193,8 @@ HEIGHTS(DEFINED)
 
 static void (*const tiles_of[12][4][2][2])(const tile_job *, int64_t) = {HEIGHTS(NAMED)};
 
-/* A panel of tiles, first those with a row more; a packed `a` has a panel of its own for each tile. This and block_product are
- * part of their callers: to pass their arguments on in memory took as long as a small tile. */
+/* A panel of tiles, first those with a row more; a packed `a` has a panel of its own for each tile. This and
+ * block_product are part of their callers: to pass their arguments on in memory took as long as a small tile. */
 INLINE void panel_product(target c, matrix a, const panel *w, int64_t m, int packed) {
     const int64_t vectors = (w->columns + VLEN - 1) / VLEN;
     const int partial = w->columns % VLEN != 0;
@@ -213,8 +214,8 @@ INLINE void panel_product(target c, matrix a, const panel *w, int64_t m, int pac
     }
 }
 
-/* packed (k, stride) = a (rows, k) transposed, for at most `stride` rows; a's rows are contiguous. Whole vectors are stored,
- * in order, so up to VLEN elements past the end are overwritten too. */
+/* packed (k, stride) = a (rows, k) transposed, for at most `stride` rows; a's rows are contiguous. Whole vectors are
+ * stored, in order, so up to VLEN elements past the end are overwritten too. */
 INLINE void pack_transposed(real *packed, const int stride, const real *a, int64_t row, int64_t rows, int64_t k) {
     int64_t p = 0;
     for (; p + VLEN <= k; p += VLEN) {
@@ -236,7 +237,8 @@ INLINE void pack_transposed(real *packed, const int stride, const real *a, int64
         for (int64_t i = 0; i < rows; i++) packed[p * stride + i] = a[i * row + p];
 }
 
-/* packed (k, TILE_COLUMNS) = the first `columns` columns of b; where its rows are far apart, no processor foresees the next. */
+/* packed (k, TILE_COLUMNS) = the first `columns` columns of b; where its rows are far apart, no processor foresees the
+ * next. */
 static void pack_panel(real *packed, matrix b, int64_t k, int64_t columns) {
     enum { AHEAD = 8 };
     if (b.row == 1 && columns == TILE_COLUMNS) {
@@ -279,8 +281,8 @@ static void pack_rows(real *packed, matrix a, int64_t m, int64_t k) {
     }
 }
 
-/* One block of k: the panels of C and B lie `panel` elements apart. packed_a is NULL for an A that is read in place. A few rows
- * that are left belong to the last block: a sliver of their own would take all of B's panels for them. */
+/* One block of k: the panels of C and B lie `panel` elements apart. packed_a is NULL for an A that is read in place. A
+ * few rows that are left belong to the last block: a sliver of their own would take all of B's panels for them. */
 INLINE void block_product(target c, int64_t c_panel, matrix a, matrix b, int64_t b_panel, int accumulate, epilogue e,
                           int64_t m, int64_t n, int64_t k, real *packed_a) {
     for (int64_t i = 0, rows; i < m; i += rows) {

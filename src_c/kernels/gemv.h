@@ -1,8 +1,8 @@
 /* Products of one row: c (n) = [c +] a (k) B (k, n), the same chains as in gemm.h.
  *
  * A tile of one row would wait for its few accumulators, so here they are many, and B, which is used once, is not
- * packed: where its columns are contiguous, as in the product of a row-major matrix and a column, squares of VLEN x VLEN are
- * transposed in registers on their way. */
+ * packed: where its columns are contiguous, as in the product of a row-major matrix and a column, squares of VLEN x
+ * VLEN are transposed in registers on their way. */
 #ifndef FASTNN_KERNELS_GEMV_H
 #define FASTNN_KERNELS_GEMV_H
 
@@ -80,8 +80,8 @@ INLINE void row_by_columns(real *c, const real *a, int64_t a_stride, const real 
     for (int v = 0; v < vectors; v++) v_store(c + v * apart, sum[v]);
 }
 
-/* Two vectors at a time, for the chain of one does not keep the processor busy. The last one reaches back into the one before,
- * and computes some elements again; they are a pair, so both begin from the c that was. */
+/* Two vectors at a time, for the chain of one does not keep the processor busy. The last one reaches back into the one
+ * before, and computes some elements again; they are a pair, so both begin from the c that was. */
 static void row_by_column_pairs(real *c, const real *a, int64_t a_stride, const real *b, int64_t b_column,
                                 int accumulate, int64_t n, int64_t k) {
     int64_t j = 0;

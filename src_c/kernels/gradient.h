@@ -2,9 +2,9 @@
 #ifndef FASTNN_KERNELS_GRADIENT_H
 #define FASTNN_KERNELS_GRADIENT_H
 
-/* Which rows of a layer's weights, the biases' row included, are in slice `slice` of `slices`. A slice is a stretch of the
- * parameters that costs as much as the others: of the rows of all layers, one after the other, each weighted with its vectors.
- * It begins between two tiles of a layer that has many. */
+/* Which rows of a layer's weights, the biases' row included, are in slice `slice` of `slices`. A slice is a stretch of
+ * the parameters that costs as much as the others: of the rows of all layers, one after the other, each weighted with
+ * its vectors. It begins between two tiles of a layer that has many. */
 static void slice_rows(const network *w, int64_t l, int64_t slice, int64_t slices, int64_t *first, int64_t *last) {
     enum { MANY_TILES = 8 };
     int64_t cost = 0, before = 0;
@@ -74,7 +74,8 @@ INLINE vec lane_sums(lane_rows of, const int inputs) {
     return v_add(v_zero(), v_sums(sum[0])); /* no -0, which would tell how many lanes were empty */
 }
 
-/* gradient (first to last, n) of weights, so many rows at a time; the last of them reach back, so that they are as many. */
+/* gradient (first to last, n) of weights, so many rows at a time; the last of them reach back, so that they are as
+ * many. */
 INLINE void few_outputs(real *gradient, lane_rows of, int accumulate, int64_t first, int64_t last, int64_t n,
                         const int inputs) {
     real columns[FEW_OUTPUTS * VLEN], sums[FEW_OUTPUTS * VLEN];
@@ -99,8 +100,8 @@ static void few_outputs_of_row(real *gradient, const real *inputs, const real *d
         for (int64_t j = 0; j < n; j++) gradient[j] = (accumulate ? gradient[j] : 0) + (0 + inputs[i] * deltas[j]);
 }
 
-/* The gradient of a layer of few outputs, where the lanes are the rows. A sum over CHUNK_ROWS rows is LANES chains, each
- * over every LANES-th row, which are added by halving; and these sums are added in order. */
+/* The gradient of a layer of few outputs, where the lanes are the rows. A sum over CHUNK_ROWS rows is LANES chains,
+ * each over every LANES-th row, which are added by halving; and these sums are added in order. */
 static void lanes_gradient(real *gradient, lane_rows of, int64_t lanes, int accumulate, int64_t first, int64_t last,
                            int64_t n) {
     enum { CHUNK_PANELS = CHUNK_ROWS / TILE_COLUMNS, FOUR = VLEN < 4 ? VLEN : 4 };
@@ -196,9 +197,9 @@ static void network_update(const network *w, const fastnn_update *u, int64_t sli
     }
 }
 
-/* The gradient of a whole batch and at once the update. Of a network that takes much of the second cache, a piece of the
- * gradient is made and used while it is near, and the next one takes its place: so it pays to add it up from few rows of the
- * batch at a time, whose panels then stay in the first cache. */
+/* The gradient of a whole batch and at once the update. Of a network that takes much of the second cache, a piece of
+ * the gradient is made and used while it is near, and the next one takes its place: so it pays to add it up from few
+ * rows of the batch at a time, whose panels then stay in the first cache. */
 static void network_step(const network *w, const fastnn_update *u, const batch *data, int64_t slice, int64_t slices,
                          const void *workspace) {
     enum { NEAR_BYTES = 256 * 1024, PIECE_BYTES = 96 * 1024, DEPTH = 128 };

@@ -1,9 +1,10 @@
 /* Where a network's blocks of rows lie in memory: activations, deltas, and what one thread works with.
  *
- * Activations are stored feature by feature, in panels of `lanes` rows: the rows are the lanes of the vectors, so no width of a
- * layer leaves lanes empty, and a panel is at once what a product takes and what it gives. Below the features of a layer
- * stands a row of ones, by which the biases, which follow the weights in the parameters, are one more row of these. A block of one
- * row has panels of one lane; then the lanes of the vectors run along the features. */
+ * Activations are stored feature by feature, in panels of `lanes` rows: the rows are the lanes of the vectors, so no
+ * width of a layer leaves lanes empty, and a panel is at once what a product takes and what it gives. Below the
+ * features of a layer stands a row of ones, by which the biases, which follow the weights in the parameters, are one
+ * more row of these. A block of one row has panels of one lane; then the lanes of the vectors run along the
+ * features. */
 #ifndef FASTNN_KERNELS_LAYOUT_H
 #define FASTNN_KERNELS_LAYOUT_H
 
@@ -93,8 +94,8 @@ typedef struct {
     real *packed;
 } network_scratch_parts;
 
-/* Whether the first layer multiplies rows as they lie, its outputs in the lanes, which pays where turning the products into
- * panels is less than to turn the inputs: by up to three times, even where the outputs do not fill a vector. */
+/* Whether the first layer multiplies rows as they lie, its outputs in the lanes, which pays where turning the products
+ * into panels is less than to turn the inputs: by up to three times, even where the outputs do not fill a vector. */
 static int takes_rows(const layer *first) {
     enum { MANY = 4 * TILE_COLUMNS };
     return first->n_inputs >= 2 * first->n_outputs && (first->n_outputs >= TILE_COLUMNS || first->n_inputs >= MANY);
@@ -142,15 +143,15 @@ static int64_t network_workspace(const network *w, int by_elements, int64_t bloc
 /* With fewer rows for each output, adding up the lanes takes longer than it saves. */
 enum { FEW_OUTPUTS = 8, ROWS_PER_OUTPUT = 8 };
 
-/* Whether the gradient of a layer's weights is added up in the lanes: where the outputs are too few to fill a vector, and the
- * batch has rows enough. Those of the first layer are chains, as sparse rows have them. */
+/* Whether the gradient of a layer's weights is added up in the lanes: where the outputs are too few to fill a vector,
+ * and the batch has rows enough. Those of the first layer are chains, as sparse rows have them. */
 static int adds_in_lanes(const network *w, int64_t l, const batch *data) {
     const int64_t n = w->layers[l].n_outputs;
     return l > 0 && n <= FEW_OUTPUTS && data->rows >= LANES && data->rows >= ROWS_PER_OUTPUT * n;
 }
 
-/* Where the deltas of layer l begin that its gradient is made of: in blocks of TILE_COLUMNS outputs, each (rows, TILE_COLUMNS);
- * of one output (rows) alone; where it is added up in the lanes (panels, n_outputs, lanes) */
+/* Where the deltas of layer l begin that its gradient is made of: in blocks of TILE_COLUMNS outputs, each (rows,
+ * TILE_COLUMNS); of one output (rows) alone; where it is added up in the lanes (panels, n_outputs, lanes) */
 static real *stored_deltas(const network *w, int64_t l, const real *workspace, rows_layout r) {
     const int64_t rows = r.lanes * r.panels;
     int64_t columns = feature_count(w, r.by_elements);

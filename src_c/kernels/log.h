@@ -8,7 +8,7 @@
  * Error bounds over all positive finite arguments of log, subnormal ones included, and all finite ones of softplus:
  *     log       1 ULP      half an ULP for the last operation; f - (f^2/2 - ...) is rounded twice, but at most half as
  *                          large as the result unless e = 0, where the last operation is exact; 0.94 was seen
- *     softplus  1.75 ULP   e^-|z|'s 1.25, which the logarithm lessens as it grows, and the last addition's; 1.60 was seen
+ *     softplus  1.75 ULP   e^-|z|'s 1.25, which the logarithm lessens as it grows, and the last addition's; 1.60 seen
  * tests/test_activation.py asserts them. NaN gives NaN; log 0 = -inf, of negative numbers NaN. */
 #ifndef FASTNN_KERNELS_LOG_H
 #define FASTNN_KERNELS_LOG_H

@@ -75,7 +75,8 @@ INLINE void elementwise_loss(int loss, real parameter, const loss_panel *p, int6
     store_lanes(p->row_loss, part, sum, partial);
 }
 
-/* With e_j = e^(z_j - max z) and s = sum of e_j: loss = sum_j y_j (log s - (z_j - max z)), delta_j = e_j / s sum(y) - y_j. */
+/* With e_j = e^(z_j - max z) and s = sum of e_j: loss = sum_j y_j (log s - (z_j - max z)),
+ * delta_j = e_j / s sum(y) - y_j. */
 INLINE void cross_entropy(int labels, const loss_panel *p, int64_t k, int64_t lanes, vpart part, const int partial) {
     const vec weight = load_lanes(p->weight, part, partial), label = load_lanes(p->target, part, partial);
     const vec zero = v_zero(), one = v_set1(1);

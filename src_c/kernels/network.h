@@ -4,8 +4,8 @@
  *     delta_l-1 = (W_l delta_l) * f'_l-1     gradient of W_l = a_l-1 delta_l^T     gradient of b_l = sum of delta_l
  *
  * Every sum over inputs or outputs is one chain of fused multiply-adds in order, and so is every sum over rows, carried
- * from block to block, but for those of a layer of few outputs (lanes_gradient). layout.h has what lies where, forward.h, backward.h and gradient.h the parts of a step; here are the
- * passes over whole batches. */
+ * from block to block, but for those of a layer of few outputs (lanes_gradient). layout.h has what lies where,
+ * forward.h, backward.h and gradient.h the parts of a step; here are the passes over whole batches. */
 #ifndef FASTNN_KERNELS_NETWORK_H
 #define FASTNN_KERNELS_NETWORK_H
 
@@ -16,9 +16,9 @@ static group scratch_group(const network *w, const void *parameters, const batch
     return (group){w, parameters, data, r, s->activations, 0, r.panels, first, rows, s};
 }
 
-/* Whether the inputs of a group that went forward are all finite, its rows being dense and contiguous. What is not, makes all products with
- * it not finite, so where the rows were multiplied as they lie, and have not passed through the caches once more, the fewer
- * products tell. */
+/* Whether the inputs of a group that went forward are all finite, its rows being dense and contiguous. What is not,
+ * makes all products with it not finite, so where the rows were multiplied as they lie, and have not passed through the
+ * caches once more, the fewer products tell. */
 static int has_finite_inputs(const group *g) {
     const int64_t d = g->w->layers[0].n_inputs;
     if (goes_by_rows(g, 0) && all_finite(g->s->delta, g->rows * g->w->layers[0].n_outputs)) return 1;

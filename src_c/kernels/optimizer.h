@@ -5,12 +5,12 @@
  *     adam      m = beta_1 m + (1 - beta_1) g            w -= rate weight_decay w
  *               s = beta_2 s + (sqrt(1 - beta_2) g)^2    w -= rate / c_1 m / (sqrt(s) / sqrt(c_2) + epsilon)
  *
- * with c_i = 1 - beta_i^t (Sutskever et al. 2013; Tieleman and Hinton 2012; Kingma and Ba 2015; Loshchilov and Hutter 2019;
- * the variants are PyTorch's). `first` holds v or m, `second` s.
+ * with c_i = 1 - beta_i^t (Sutskever et al. 2013; Tieleman and Hinton 2012; Kingma and Ba 2015; Loshchilov and Hutter
+ * 2019; the variants are PyTorch's). `first` holds v or m, `second` s.
  *
- * sgd's c and r are 1 and rate, or the other way round with rate_in_velocity, which differs where the rate changes. With
- * epsilon_hat adam divides by sqrt(s / c_2) + epsilon / sqrt(c_2), the last form in Kingma and Ba's section 2. TensorFlow and
- * scikit-learn have these two. */
+ * sgd's c and r are 1 and rate, or the other way round with rate_in_velocity, which differs where the rate changes.
+ * With epsilon_hat adam divides by sqrt(s / c_2) + epsilon / sqrt(c_2), the last form in Kingma and Ba's section 2.
+ * TensorFlow and scikit-learn have these two. */
 #ifndef FASTNN_KERNELS_OPTIMIZER_H
 #define FASTNN_KERNELS_OPTIMIZER_H
 
@@ -59,8 +59,8 @@ INLINE vec sweep_gradient(const sweep *c, vec w, vec g, const sweep_kind kind) {
     return kind.is_full ? v_mul(c->scale, g) : g;
 }
 
-/* 0 instead of a subnormal number, given its size too. The moments of a unit that no longer learns shrink to such and, rounded
- * to nearest, stay there, where each operation takes some processors a hundred cycles. */
+/* 0 instead of a subnormal number, given its size too. The moments of a unit that no longer learns shrink to such and,
+ * rounded to nearest, stay there, where each operation takes some processors a hundred cycles. */
 INLINE vec v_flushed(vec a, vec size) { return v_select(v_less(size, v_set1(SMALLEST_NORMAL)), v_zero(), a); }
 
 INLINE vec first_moment(const sweep *c, vec first, vec part, const int flushes) {

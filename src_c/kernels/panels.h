@@ -1,5 +1,5 @@
-/* Products of matrices whose columns come in panels of TILE_COLUMNS, as a network's activations do: C (panels, m, columns) =
- * A (m, k) B (panels, k, columns), the same chains as in gemm.h. */
+/* Products of matrices whose columns come in panels of TILE_COLUMNS, as a network's activations do:
+ * C (panels, m, columns) = A (m, k) B (panels, k, columns), the same chains as in gemm.h. */
 #ifndef FASTNN_KERNELS_PANELS_H
 #define FASTNN_KERNELS_PANELS_H
 
@@ -36,8 +36,8 @@ INLINE void short_rows(real *c, matrix a, const vec b[SHORT][TILE_VECTORS], epil
     }
 }
 
-/* One panel: C is written row by row, without a tile's beginning and end, and two at a time, for one chain after the other
- * leaves too little to choose from. */
+/* One panel: C is written row by row, without a tile's beginning and end, and two at a time, for one chain after the
+ * other leaves too little to choose from. */
 INLINE void short_columns(real *c, matrix a, const real *b, epilogue e, int64_t m, const int k, const int vectors) {
     vec rows[SHORT][TILE_VECTORS];
     UNROLL
@@ -88,8 +88,8 @@ static void short_product(real *c, int64_t c_panel, matrix a, const real *b, int
     }
 }
 
-/* The panels lie `c_panel` and `b_panel` elements apart; n columns, of which the last VLEN may be there for nothing. `copies`
- * says whether A is packed, which pays where its rows are strided and used by several panels. */
+/* The panels lie `c_panel` and `b_panel` elements apart; n columns, of which the last VLEN may be there for nothing.
+ * `copies` says whether A is packed, which pays where its rows are strided and used by several panels. */
 INLINE void panels_product(real *c, int64_t c_panel, matrix a, const real *b, int64_t b_panel, epilogue e, int64_t m,
                            int64_t n, int64_t k, int copies, real *workspace) {
     const epilogue none = {NO_EPILOGUE, NULL, 0};

@@ -1,12 +1,13 @@
 /* Products of sparse rows that cost what their stored elements cost: C (rows, n) = X (rows, k) B (k, n), and X^T C.
  *
- * The chains are those of gemm.h, without the links whose factor is a zero that is not stored: such a link adds 0 to the sum and
- * leaves it as it is, so the bits are those of dense rows, but for the sign of a zero. For that a row's elements come in
- * ascending columns. Where an element of B is not finite, a dense row's 0 would make NaN of it; here only the rows that have that
- * column see it, as in any product of sparse matrices. A network that is trained has no such weights.
+ * The chains are those of gemm.h, without the links whose factor is a zero that is not stored: such a link adds 0 to
+ * the sum and leaves it as it is, so the bits are those of dense rows, but for the sign of a zero. For that a row's
+ * elements come in ascending columns. Where an element of B is not finite, a dense row's 0 would make NaN of it; here
+ * only the rows that have that column see it, as in any product of sparse matrices. A network that is trained has no
+ * such weights.
  *
- * The lanes of the vectors run along n. An element's row of B is asked for some elements ahead, for no processor foresees it; for
- * X^T C, which also writes it, that gained nothing. */
+ * The lanes of the vectors run along n. An element's row of B is asked for some elements ahead, for no processor
+ * foresees it; for X^T C, which also writes it, that gained nothing. */
 #ifndef FASTNN_KERNELS_SPARSE_H
 #define FASTNN_KERNELS_SPARSE_H
 
@@ -40,8 +41,8 @@ INLINE void add_rows(real *c, const elements *x, const real *b, int64_t n, vpart
     for (int v = 0; v < vectors; v++) store_lanes(c + v * VLEN, last, sum[v], partial && v == vectors - 1);
 }
 
-/* The elements' rows of b, which are n elements apart, += the elements times c, whose blocks of TILE_COLUMNS lie `c_block`
- * elements apart. */
+/* The elements' rows of b, which are n elements apart, += the elements times c, whose blocks of TILE_COLUMNS lie
+ * `c_block` elements apart. */
 INLINE void add_to_rows(real *b, const elements *x, const real *c, int64_t c_block, int64_t n, vpart last,
                         const int vectors, const int partial) {
     vec line[SPARSE_VECTORS];
@@ -128,8 +129,8 @@ static int64_t element_from(const table_view *x, sparse_row row, int64_t from) {
     return row.first;
 }
 
-/* Rows `from` to `to` of the gradient (columns + 1, n) = or += rows order[first] and so on of a table, a column of ones added,
- * times the rows' deltas, which lie as stored_deltas has them, with room for `stride` rows. */
+/* Rows `from` to `to` of the gradient (columns + 1, n) = or += rows order[first] and so on of a table, a column of ones
+ * added, times the rows' deltas, which lie as stored_deltas has them, with room for `stride` rows. */
 static void sparse_gradient(real *gradient, const table_view *x, const int64_t *order, int64_t first,
                             const real *deltas, int64_t rows, int64_t stride, int64_t n, int accumulate, int64_t from,
                             int64_t to) {

@@ -1,8 +1,8 @@
 /* Sums of arrays, and of squares.
  *
- * A sum of squares has one shape on every machine: element i belongs to lane i mod LANES of a logical vector of 64 bytes, each
- * lane is a chain of fused multiply-adds, the lanes are added by halving, and chunks of SUM_CHUNK elements are added in
- * double. So all instruction sets give the same bits, and a long sum in float keeps its accuracy. */
+ * A sum of squares has one shape on every machine: element i belongs to lane i mod LANES of a logical vector of 64
+ * bytes, each lane is a chain of fused multiply-adds, the lanes are added by halving, and chunks of SUM_CHUNK elements
+ * are added in double. So all instruction sets give the same bits, and a long sum in float keeps its accuracy. */
 #ifndef FASTNN_KERNELS_SUM_H
 #define FASTNN_KERNELS_SUM_H
 

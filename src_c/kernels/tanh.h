@@ -5,9 +5,9 @@
  *
  * Error bounds over all finite x: 2 ULP in float, where 1.91 is the worst of all inputs, and 2.25 in double, where 2.14
  * was seen in 10^8 and the sum of the worst cases is 2.7. 1 - t and 1 + t are one fused multiply-add each, of p
- * onto 1 -+ 2^n, which is exact until the term no longer counts. Near 1, where an ULP is half of one above 1, these two and
- * the quotient are rounded by 0.5, 1 and 0.5 ULP. Just below 1/4 and 1/2, where n is -1 and -2, an ULP is small and 1 -
- * t feels how r and p were rounded. tests/test_activation.py asserts the bounds.
+ * onto 1 -+ 2^n, which is exact until the term no longer counts. Near 1, where an ULP is half of one above 1, these two
+ * and the quotient are rounded by 0.5, 1 and 0.5 ULP. Just below 1/4 and 1/2, where n is -1 and -2, an ULP is small and
+ * 1 - t feels how r and p were rounded. tests/test_activation.py asserts the bounds.
  * NaN gives NaN, infinities +-1, -0 -0. */
 #ifndef FASTNN_KERNELS_TANH_H
 #define FASTNN_KERNELS_TANH_H

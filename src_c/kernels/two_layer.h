@@ -5,9 +5,9 @@
  *     delta1 = (delta2 weights2^T) * layer1 * (1 - layer1)
  *     weights1 += learning_rate x^T delta1        weights2 += learning_rate layer1^T delta2
  *
- * A chunk of ROWS rows goes forward and back while it is in the cache. Each gradient is one chain over all rows, carried from
- * chunk to chunk. A network as small as the book's is trained in registers, with the same operations in the same
- * order, so the same bits. */
+ * A chunk of ROWS rows goes forward and back while it is in the cache. Each gradient is one chain over all rows,
+ * carried from chunk to chunk. A network as small as the book's is trained in registers, with the same operations in
+ * the same order, so the same bits. */
 #ifndef FASTNN_KERNELS_TWO_LAYER_H
 #define FASTNN_KERNELS_TWO_LAYER_H
 
@@ -123,8 +123,8 @@ static void two_layer_update(const two_layer *w, void *workspace) {
 enum { FEW_ROWS = 4, FEW_INPUTS = 8 };
 
 /* FEW_ROWS rows, at most FEW_INPUTS inputs, hidden units that fit in one vector, one output: a vector holds the hidden
- * units of one row, so only the second layer needs a transpose, and the weights never leave the registers. In lanes past
- * the last hidden unit weights2 grows some nonsense, which no other lane reads and no masked store keeps. */
+ * units of one row, so only the second layer needs a transpose, and the weights never leave the registers. In lanes
+ * past the last hidden unit weights2 grows some nonsense, which no other lane reads and no masked store keeps. */
 INLINE void train_in_registers(const two_layer *w, real *restrict losses, int64_t iterations, const int64_t d,
                                const int64_t h) {
     const vpart hidden = v_first(h), rows = v_first(FEW_ROWS);
@@ -187,8 +187,9 @@ static int two_layer_in_registers(const two_layer *w) {
 extern const fastnn_kernels TABLE(NARROWER_ISA, FASTNN_BITS);
 #endif
 
-/* Whether it fits; if so, it is done. The book's own shape is compiled with its sizes known. All waits for the divisions of
- * the sigmoids, and a vector half as long is divided in half the time: 0.093 us instead of 0.107 on Sapphire Rapids. */
+/* Whether it fits; if so, it is done. The book's own shape is compiled with its sizes known. All waits for the
+ * divisions of the sigmoids, and a vector half as long is divided in half the time: 0.093 us instead of 0.107 on
+ * Sapphire Rapids. */
 static int trained_in_registers(const two_layer *w, real *losses, int64_t iterations) {
     const int64_t d = w->n_inputs, h = w->n_hidden;
     if (iterations < 1 || !two_layer_in_registers(w)) return 0;

@@ -26,9 +26,9 @@ typedef __mmask8 vpart;
 #define VLEN 8
 #endif
 
-/* 12 x 2 accumulators, two vectors of B and one of A use 27 of the 32 registers; a panel two vectors wide suits small batches,
- * whose rows are its columns. A panel of B of BLOCK_K rows streams from L2, which costs less than to have C loaded and stored
- * more often; a block of BLOCK_K x BLOCK_COLUMNS fills a 1 MiB L2. */
+/* 12 x 2 accumulators, two vectors of B and one of A use 27 of the 32 registers; a panel two vectors wide suits small
+ * batches, whose rows are its columns. A panel of B of BLOCK_K rows streams from L2, which costs less than to have C
+ * loaded and stored more often; a block of BLOCK_K x BLOCK_COLUMNS fills a 1 MiB L2. */
 enum { REGISTERS = 32, TILE_ROWS = 12, TILE_VECTORS = 2, SHALLOW_ROWS = 12, SHALLOW_K = 0 };
 enum { BLOCK_ROWS = 96, BLOCK_K = 512, BLOCK_COLUMNS = 512 };
 
@@ -133,11 +133,11 @@ INLINE void v_zip(vec a, vec b, vec *low, vec *high) {
 #ifdef FASTNN_EMULATED
 INLINE vec v_sqrt(vec a) { return V(sqrt)(a); }
 #else
-/* The root that the instruction gives, to the last bit, in a half (float64) to three quarters of its time: g and h go from an
- * estimate within 2^-14 to sqrt(a) and 1 / (2 sqrt(a)) (Goldschmidt), and the exact remainder a - g^2 rounds g right (Markstein
- * 1990). No float32 is rounded wrong for any estimate that good, nor is a float64 whose root lies so close to the middle of two
- * numbers that the error of h could tell, but for 1 + eps and estimates of more than 20 bits; tests/test_sqrt.py tries them with the
- * estimates of the processor that it runs on.
+/* The root that the instruction gives, to the last bit, in a half (float64) to three quarters of its time: g and h go
+ * from an estimate within 2^-14 to sqrt(a) and 1 / (2 sqrt(a)) (Goldschmidt), and the exact remainder a - g^2 rounds g
+ * right (Markstein 1990). No float32 is rounded wrong for any estimate that good, nor is a float64 whose root lies so
+ * close to the middle of two numbers that the error of h could tell, but for 1 + eps and estimates of more than 20
+ * bits; tests/test_sqrt.py tries them with the estimates of the processor that it runs on.
  * Where the remainder would be subnormal, and for what is infinite, negative or NaN, the instruction does it. */
 INLINE vec v_root(vec a, vec estimate) {
     enum { STEPS = FASTNN_BITS == 32 ? 1 : 2 };
@@ -162,8 +162,8 @@ INLINE vec v_sqrt(vec a) {
 
 #include "zip.h"
 
-/* v_transpose of VLEN vectors that lie `stride` elements apart. A transpose waits for the one port that shuffles; to put
- * together vectors of halves of rows is for the ports that load, and for any other, and takes a stage off it. */
+/* v_transpose of VLEN vectors that lie `stride` elements apart. A transpose waits for the one port that shuffles; to
+ * put together vectors of halves of rows is for the ports that load, and for any other, and takes a stage off it. */
 #ifdef FASTNN_EMULATED
 INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
     for (int i = 0; i < VLEN; i++) a[i] = v_load(p + i * stride);
@@ -173,7 +173,8 @@ INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
 INLINE vec v_load_halves(const real *low, const real *high) {
     return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(low)), _mm256_loadu_ps(high), 1);
 }
-/* Eight columns of rows 0 to 3, and of rows 4 to 7: column j of them is the even quarters of four[j], j + 4 the odd ones. */
+/* Eight columns of rows 0 to 3, and of rows 4 to 7: column j of them is the even quarters of four[j], j + 4 the odd
+ * ones. */
 INLINE void v_load_fours(vec four[4], const real *const row[4], int64_t offset, int64_t further) {
     __m512d pair[4];
     for (int i = 0; i < 4; i += 2) {

@@ -21,7 +21,8 @@ INLINE void v_halve(vec *a, const int half) {
     }
 }
 
-/* Lane i of the result is the sum of the lanes of vector i, by halving. A loop over the halves would not be unrolled. */
+/* Lane i of the result is the sum of the lanes of vector i, by halving. A loop over the halves would not be
+ * unrolled. */
 INLINE vec v_sums(vec a[VLEN]) {
     if (VLEN > 8) v_halve(a, 8);
     if (VLEN > 4) v_halve(a, 4);
