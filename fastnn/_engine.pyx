@@ -567,6 +567,7 @@ cdef class Network:
             f.textbook = two_layer_of[float](x, y, weights[0], weights[1], hidden, output, 0)
         else:
             f.textbook = two_layer_of[double](x, y, weights[0], weights[1], hidden, output, 0)
+        f.textbook.losses_in_double = True
         if not table.two_layer_in_registers(&f.textbook):
             f.textbook.n_rows = 0
         return x, y, hidden, output

@@ -11,7 +11,7 @@ cdef extern from "fastnn.h" nogil:
     int FASTNN_ALIGNMENT
 
     int FASTNN_IDENTITY, FASTNN_SIGMOID, FASTNN_TANH, FASTNN_RELU, FASTNN_LEAKY_RELU, FASTNN_ELU, FASTNN_SOFTPLUS
-    int FASTNN_GELU, FASTNN_SILU, FASTNN_SIN, FASTNN_EXP, FASTNN_ACTIVATIONS
+    int FASTNN_GELU, FASTNN_SILU, FASTNN_SIN, FASTNN_EXP
 
     int FASTNN_CONVENTION_OWN, FASTNN_CONVENTION_SCIKIT_LEARN
 
@@ -30,6 +30,7 @@ cdef extern from "fastnn.h" nogil:
         void *layer1
         void *output
         double learning_rate
+        bint losses_in_double
 
     int FASTNN_FLOAT32, FASTNN_FLOAT64, FASTNN_INT32, FASTNN_INT64
 

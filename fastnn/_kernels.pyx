@@ -218,7 +218,7 @@ def exp(x, out=None):
 
 
 def log(x, out=None):
-    """Natural logarithm, within 2 ULP; see `sigmoid` for the arguments."""
+    """Natural logarithm, within 1 ULP; see `sigmoid` for the arguments."""
     return map_array(x, out, "x", active_float.log_forward, active_double.log_forward)
 
 
@@ -520,6 +520,7 @@ cdef fastnn_two_layer two_layer_of(const floating[:, ::1] x, const floating[:, :
     network.weights1, network.weights2 = &weights1[0, 0], &weights2[0, 0]
     network.layer1, network.output = &layer1[0, 0], &output[0, 0]
     network.learning_rate = learning_rate
+    network.losses_in_double = False
     return network
 
 

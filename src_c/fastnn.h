@@ -60,6 +60,7 @@ typedef struct fastnn_two_layer {
     void *layer1; /* (n_rows, n_hidden) */
     void *output; /* (n_rows, n_outputs) */
     double learning_rate;
+    int losses_in_double; /* of train, in registers alone: double, and so summed, as fastnn_train has them */
 } fastnn_two_layer;
 
 /* A table that is only read, of any numeric type and any strides, which are in bytes. */
@@ -193,7 +194,7 @@ typedef struct fastnn_kernels {
     int64_t (*gemm_workspace)(int64_t m, int64_t n, int64_t k); /* bytes */
 
     /* One iteration is forward, then backward; train does `iterations` of them and writes to losses[i], of the table's
-     * dtype, the loss before update i. The bits are the same either way. */
+     * dtype unless losses_in_double, the loss before update i. The bits are the same either way. */
     void (*two_layer_forward)(const fastnn_two_layer *network, void *workspace);
     void (*two_layer_backward)(const fastnn_two_layer *network, void *workspace);
     /* An iteration in parts, for one that takes long: the `rows` rows from `first` on go forward and back, from row 0

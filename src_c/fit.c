@@ -131,24 +131,16 @@ static int end_epoch(fastnn_fit *f) {
     return f->seconds[f->epoch - 1] >= f->deadline ? FASTNN_OUT_OF_TIME : FASTNN_RUNNING;
 }
 
-/* Take n epochs of the textbook's network, which its own loop does in registers: the same parameters, bit for bit, in a
- * tenth of the time. Returns whether all is finite after them; else the parameters are those from before them. */
+/* Take n epochs of the textbook's network, which its own loop does in registers: the same parameters and losses, bit
+ * for bit, in a tenth of the time. Returns whether all is finite after them; else the parameters are those from before
+ * them. */
 static int textbook_epochs(fastnn_fit *f, int64_t n) {
-    enum { MOST = 1024 };
     const fastnn_training *t = &f->training;
-    union {
-        float of_bits32[MOST];
-        double of_bits64[MOST];
-    } losses;
     int finite = 1;
     memcpy(f->previous, t->update.parameters, parameter_bytes(f));
     f->textbook.learning_rate = f->learning_rates[f->epoch];
-    t->kernels->two_layer_train(&f->textbook, &losses, n, t->workspace);
-    for (int64_t i = 0; i < n; i++) {
-        const double loss = t->kernels->bits == 32 ? (double)losses.of_bits32[i] : losses.of_bits64[i];
-        f->losses[f->epoch + i] = loss;
-        finite = finite && isfinite(loss);
-    }
+    t->kernels->two_layer_train(&f->textbook, f->losses + f->epoch, n, t->workspace);
+    for (int64_t i = 0; i < n; i++) finite = finite && isfinite(f->losses[f->epoch + i]);
     if (finite && has_finite_parameters(f)) return 1;
     memcpy(t->update.parameters, f->previous, parameter_bytes(f));
     return 0;

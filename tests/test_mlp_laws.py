@@ -110,6 +110,20 @@ class TestInstructionSets:
             first = first or found
             assert_same(found, first, isa)
 
+    @pytest.mark.parametrize("hidden", [4, 8, 9, 16])
+    def test_the_textbooks_network(self, dtype, hidden):
+        """Some tables train it in registers, unless there is something to watch: the same parameters, and losses."""
+        described = networks.network((3, hidden, 1), "sigmoid", "sse", "sigmoid", bias=False)
+        x, y, _ = networks.data(described, 4)
+        first = None
+        for isa in each_isa():
+            for options in ({}, {"validation_data": (x, y)}):
+                net = networks.mlp(described, dtype)
+                history = net.fit(x, y, epochs=50, batch_size=4, optimizer=fastnn.SGD(0.1), shuffle=False, **options)
+                found = {"losses": history.loss, "parameters": net.parameters}
+                first = first or found
+                assert_same(found, first, f"{isa}, {options.keys()}")
+
     @pytest.mark.parametrize("loss", networks.LOSSES)
     @pytest.mark.parametrize("activation", networks.ACTIVATIONS)
     def test_losses_and_activations(self, dtype, loss, activation):

@@ -125,8 +125,9 @@ enum { FEW_ROWS = 4, FEW_INPUTS = 8 };
 /* FEW_ROWS rows, at most FEW_INPUTS inputs, hidden units that fit in one vector, one output: a vector holds the hidden
  * units of one row, so only the second layer needs a transpose, and the weights never leave the registers. In lanes
  * past the last hidden unit weights2 grows some nonsense, which no other lane reads and no masked store keeps. */
-INLINE void train_in_registers(const two_layer *w, real *restrict losses, int64_t iterations, const int64_t d,
+INLINE void train_in_registers(const two_layer *w, void *restrict losses, int64_t iterations, const int64_t d,
                                const int64_t h) {
+    const int in_double = w->losses_in_double;
     const vpart hidden = v_first(h), rows = v_first(FEW_ROWS);
     const vec rate = v_set1((real)w->learning_rate), y = v_load_part(w->y, rows);
     vec x[FEW_ROWS][FEW_INPUTS]; /* each element in all lanes */
@@ -155,7 +156,10 @@ INLINE void train_in_registers(const two_layer *w, real *restrict losses, int64_
 
         const vec error = v_sub(y, output);
         v_store(lanes, v_fma(error, error, v_zero()));
-        losses[t] = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]); /* sum_lanes, the other lanes being zero */
+        if (in_double)
+            ((double *)losses)[t] = ((double)lanes[0] + (double)lanes[2]) + ((double)lanes[1] + (double)lanes[3]);
+        else /* sum_lanes, the other lanes being zero */
+            ((real *)losses)[t] = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
 
         v_store(lanes, v_output_delta(y, output, v_zero()));
         vec delta1[FEW_ROWS];
@@ -190,7 +194,7 @@ extern const fastnn_kernels TABLE(NARROWER_ISA, FASTNN_BITS);
 /* Whether it fits; if so, it is done. The book's own shape is compiled with its sizes known. All waits for the
  * divisions of the sigmoids, and a vector half as long is divided in half the time: 0.093 us instead of 0.107 on
  * Sapphire Rapids. */
-static int trained_in_registers(const two_layer *w, real *losses, int64_t iterations) {
+static int trained_in_registers(const two_layer *w, void *losses, int64_t iterations) {
     const int64_t d = w->n_inputs, h = w->n_hidden;
     if (iterations < 1 || !two_layer_in_registers(w)) return 0;
 #ifdef NARROWER_ISA
@@ -211,7 +215,7 @@ static int two_layer_in_registers(const two_layer *w) {
     return 0;
 }
 
-static int trained_in_registers(const two_layer *w, real *losses, int64_t iterations) {
+static int trained_in_registers(const two_layer *w, void *losses, int64_t iterations) {
     (void)w, (void)losses, (void)iterations;
     return 0;
 }
