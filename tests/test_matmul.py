@@ -9,8 +9,8 @@ import reference
 import fastnn
 from fastnn import _kernels
 
-# Tiles are 4, 6 or 8 rows by 2 to 4 vectors of 1 to 16 lanes; a block is 36 to 144 rows, 128, 256 or 512 of k, and 512,
-# 1008 or 1024 columns; B is packed from 128 KiB on. These are the numbers around all of them, for any instruction set.
+# Tiles are 4, 6 or 12 rows by 2 to 4 vectors of 1 to 16 lanes; a block is 36 to 144 rows, 256 or 512 of k, and 512 or
+# 1024 columns; A and B are packed from 128 KiB on. These are the numbers around all of them, for any instruction set.
 ROWS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 31, 95, 96, 97]
 COLUMNS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 23, 24, 25, 31, 32, 33, 37, 47, 48, 49, 63, 64, 65]
 DEPTHS = [0, 1, 2, 7, 8, 17]
@@ -55,6 +55,10 @@ BEYOND_BLOCKS = [
     (78, 530, 512),
     (108, 530, 512),
     (204, 530, 1024),
+    # so many rows and columns that A is packed, whose tiles are lower up to k = 48 in AVX2
+    (709, 270, 47),
+    (706, 271, 48),
+    (707, 272, 49),
 ]
 
 

@@ -38,11 +38,6 @@ INLINE void map_pairs(real *out, const real *a, const real *b, vec constant, int
 /* a + constant b */
 INLINE vec v_add_product(vec a, vec b, vec constant) { return v_fma(constant, b, a); }
 
-INLINE vec v_add_constant(vec a, vec unused, vec constant) {
-    (void)unused;
-    return v_add(a, constant);
-}
-
 static void exp_forward(void *out, const void *x, int64_t n) { map_elements(out, x, n, v_exp); }
 
 static void sqrt_forward(void *out, const void *x, int64_t n) { map_elements(out, x, n, v_sqrt); }

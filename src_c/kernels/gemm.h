@@ -5,10 +5,11 @@
  * path through this file can be seen in the result.
  *
  * The lanes of a vector run along n. A tile of C, up to TILE_ROWS rows by TILE_VECTORS vectors, stays in registers
- * for a block of k; A is read where it lies, an element at a time, with any strides. B is read where it lies if its
- * rows are contiguous and it is small; else a block of BLOCK_K x BLOCK_COLUMNS is copied to the workspace ("packed") as
- * panels as wide as a tile, and used by all rows of A. A C that is contiguous along m, or too narrow to fill a vector,
- * is computed as its transpose: C^T = B^T A^T. */
+ * for a block of k. B is read where it lies if its rows are contiguous and it is small; else a block of BLOCK_K x
+ * BLOCK_COLUMNS is copied to the workspace ("packed") as panels as wide as a tile, and used by all rows of A. A is read
+ * where it lies, an element at a time, with any strides, unless it is large and many panels of B use it: then a block
+ * of BLOCK_ROWS x BLOCK_K is packed too. A C that is contiguous along m, or too narrow to fill a vector, is computed as
+ * its transpose: C^T = B^T A^T. Products of one row have another way (gemv.h). */
 #ifndef FASTNN_KERNELS_GEMM_H
 #define FASTNN_KERNELS_GEMM_H
 
@@ -20,7 +21,11 @@ enum { PACKED_ROWS = TILE_ROWS <= 8 ? 8 : 16, PACKED_A = (BLOCK_ROWS / TILE_ROWS
 
 _Static_assert((int)TILE_ROWS <= 12, "tiles_of has 12 heights");
 _Static_assert(TILE_VECTORS <= 4, "tiles_of has 4 widths");
+_Static_assert((int)SHALLOW_ROWS <= (int)TILE_ROWS, "the lower tile is no higher");
 _Static_assert((int)BLOCK_ROWS % (int)TILE_ROWS == 0, "a block is whole tiles");
+_Static_assert((BLOCK_ROWS + TILE_ROWS + SHALLOW_ROWS - 1) / SHALLOW_ROWS * SHALLOW_K <=
+                   (BLOCK_ROWS / TILE_ROWS + 1) * BLOCK_K,
+               "a packed block of lower tiles has room");
 _Static_assert((int)BLOCK_COLUMNS >= (int)TILE_COLUMNS, "a block holds a panel");
 
 /* How the rows of a block are shared out among tiles: evenly, so that the last one is no sliver. The first `longer`

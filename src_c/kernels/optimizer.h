@@ -14,12 +14,6 @@
 #ifndef FASTNN_KERNELS_OPTIMIZER_H
 #define FASTNN_KERNELS_OPTIMIZER_H
 
-#if FASTNN_BITS == 32
-#define SMALLEST_NORMAL 0x1p-126f
-#else
-#define SMALLEST_NORMAL 0x1p-1022
-#endif
-
 /* The constants of one sweep, broadcast. */
 typedef struct {
     vec l2, scale, rate, decay, beta_1, rest_1, beta_2, root_2, root, epsilon;

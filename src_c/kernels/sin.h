@@ -133,15 +133,4 @@ INLINE vec v_sin_cos(vec x, vec *cosine) {
     return v_flip_sign(v_flip_sign(v_select(odd, c, s), v_shift_left(shifted, to_sign - 1)), x);
 }
 
-INLINE vec v_sin(vec x) {
-    vec cosine;
-    return v_sin_cos(x, &cosine);
-}
-
-INLINE vec v_cos(vec x) {
-    vec cosine;
-    v_sin_cos(x, &cosine);
-    return cosine;
-}
-
 #endif
