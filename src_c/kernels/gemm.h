@@ -13,13 +13,13 @@
 #ifndef FASTNN_KERNELS_GEMM_H
 #define FASTNN_KERNELS_GEMM_H
 
-enum { TILE_COLUMNS = TILE_VECTORS * VLEN };
+enum { TILE_COLUMNS = TILE_VECTORS * VLEN, MOST_ROWS = NARROW_ROWS > TILE_ROWS ? NARROW_ROWS : TILE_ROWS };
 enum { PACK_BYTES = 128 * 1024 }; /* a larger B is packed even where its rows are contiguous */
 
 /* A packed panel of A: a power of two that holds TILE_ROWS. A block is of BLOCK_ROWS, the last may have a tile more. */
 enum { PACKED_ROWS = TILE_ROWS <= 8 ? 8 : 16, PACKED_A = (BLOCK_ROWS / TILE_ROWS + 1) * PACKED_ROWS * BLOCK_K + VLEN };
 
-_Static_assert((int)TILE_ROWS <= 12, "tiles_of has 12 heights");
+_Static_assert((int)MOST_ROWS <= 12, "tiles_of has 12 heights");
 _Static_assert(TILE_VECTORS <= 4, "tiles_of has 4 widths");
 _Static_assert((int)SHALLOW_ROWS <= (int)TILE_ROWS, "the lower tile is no higher");
 _Static_assert((int)BLOCK_ROWS % (int)TILE_ROWS == 0, "a block is whole tiles");
@@ -28,16 +28,18 @@ _Static_assert((BLOCK_ROWS + TILE_ROWS + SHALLOW_ROWS - 1) / SHALLOW_ROWS * SHAL
                "a packed block of lower tiles has room");
 _Static_assert((int)BLOCK_COLUMNS >= (int)TILE_COLUMNS, "a block holds a panel");
 
-/* How the rows of a block are shared out among tiles: evenly, so that the last one is no sliver. The first `longer`
- * tiles have one row more. Where k is short, tiles of SHALLOW_ROWS, unless too many lines of them stayed empty. */
+/* How the rows of a block are shared out among the tiles of a panel: evenly, so that the last one is no sliver. The first
+ * `longer` tiles have one row more. A panel of one vector has tiles of NARROW_ROWS, so that there are chains enough, others
+ * where k is short of SHALLOW_ROWS, unless too many lines of these stayed empty. */
 typedef struct {
     int64_t rows, longer;
 } tiling;
 
-static tiling tiling_of(int64_t m, int64_t k) {
-    enum { FEW = SHALLOW_ROWS, MANY = TILE_ROWS };
-    const uint32_t rows = (uint32_t)m, few = (rows + FEW - 1) / FEW;
-    const uint32_t tiles = k <= SHALLOW_K && few * FEW <= rows + rows / 16 ? few : (rows + MANY - 1) / MANY;
+static tiling tiling_of(int64_t m, int64_t columns, int64_t k) {
+    const uint32_t rows = (uint32_t)m, narrow = columns <= VLEN;
+    const uint32_t shallow = (rows + SHALLOW_ROWS - 1) / SHALLOW_ROWS, most = narrow ? NARROW_ROWS : TILE_ROWS;
+    const int is_shallow = !narrow && k <= SHALLOW_K && shallow * SHALLOW_ROWS <= rows + rows / 16;
+    const uint32_t tiles = is_shallow ? shallow : (rows + most - 1) / most;
     return (tiling){rows / tiles, rows % tiles};
 }
 
@@ -74,9 +76,9 @@ INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, epilog
                  const int rows, const int vectors, const int partial) {
     enum { AHEAD = 8, LINES_APART = 256 / (int)sizeof(real) };
     const int asks = !packed && a.column != 1 && a.column < LINES_APART;
-    vec sum[TILE_ROWS][TILE_VECTORS], line[TILE_VECTORS];
+    vec sum[MOST_ROWS][TILE_VECTORS], line[TILE_VECTORS];
     const real
-        *four[(TILE_ROWS + 3) / 4]; /* one for every four rows: all offsets from a single one fill the registers */
+        *four[(MOST_ROWS + 3) / 4]; /* one for every four rows: all offsets from a single one fill the registers */
     if (packed) {
         a = (matrix){a.at, 1, PACKED_ROWS, 0, 0};
         b = (matrix){b.at, TILE_COLUMNS, 1, 0, 0};
@@ -181,7 +183,7 @@ INLINE void tiles_below(const tile_job *t, int64_t count, const int packed, cons
 
 #define TILE(rows, vectors, partial, packed)                                                                           \
     static NOINLINE void tiles_##rows##_##vectors##_##partial##_##packed(const tile_job *t, int64_t count) {           \
-        if (rows <= TILE_ROWS && vectors <= TILE_VECTORS && partial < VLEN)                                            \
+        if (rows <= (vectors == 1 ? MOST_ROWS : TILE_ROWS) && vectors <= TILE_VECTORS && partial < VLEN)               \
             tiles_below(t, count, packed, rows, vectors, partial);                                                     \
     }
 #define WIDTHS(rows, f) f(rows, 1) f(rows, 2) f(rows, 3) f(rows, 4)
@@ -203,7 +205,7 @@ static void (*const tiles_of[12][4][2][2])(const tile_job *, int64_t) = {HEIGHTS
 INLINE void panel_product(target c, matrix a, const panel *w, int64_t m, int packed) {
     const int64_t vectors = (w->columns + VLEN - 1) / VLEN;
     const int partial = w->columns % VLEN != 0;
-    real dense[TILE_ROWS * TILE_COLUMNS];
+    real dense[MOST_ROWS * TILE_COLUMNS];
     tile_job job = {c, a, w->b, w->k, w->accumulate, w->e, v_first(w->columns - (vectors - 1) * VLEN)};
     for (int64_t done = 0, count; m > 0; done += count) {
         const int64_t rows = w->by.rows + (done < w->by.longer);
@@ -265,7 +267,7 @@ static void pack_panel(real *packed, matrix b, int64_t k, int64_t columns) {
 
 /* For each tile of rows, packed (k, PACKED_ROWS) = its rows of a, transposed. */
 static void pack_rows(real *packed, matrix a, int64_t m, int64_t k) {
-    const tiling by = tiling_of(m, k);
+    const tiling by = tiling_of(m, TILE_COLUMNS, k);
     for (int64_t t = 0; m > 0; t++) {
         const int64_t rows = by.rows + (t < by.longer);
         if (a.column == 1) {
@@ -292,15 +294,16 @@ INLINE void block_product(target c, int64_t c_panel, matrix a, matrix b, int64_t
                           int64_t m, int64_t n, int64_t k, real *packed_a) {
     for (int64_t i = 0, rows; i < m; i += rows) {
         rows = m - i <= BLOCK_ROWS + TILE_ROWS ? m - i : BLOCK_ROWS;
-        const tiling by = tiling_of(rows, k);
+        const tiling by = tiling_of(rows, TILE_COLUMNS, k);
         matrix a_rows = below(a, i);
         if (packed_a) {
             pack_rows(packed_a, a_rows, rows, k);
             a_rows = (matrix){packed_a, 1, PACKED_ROWS, 0, 0};
         }
         for (int64_t j = 0; j < n; j += TILE_COLUMNS) {
-            const int64_t at = j / TILE_COLUMNS;
-            panel w = {{b.at + at * b_panel, b.row, 1, 0, 0}, k, smaller(n - j, TILE_COLUMNS), accumulate, by, e};
+            const int64_t at = j / TILE_COLUMNS, columns = smaller(n - j, TILE_COLUMNS);
+            panel w = {{b.at + at * b_panel, b.row, 1, 0, 0}, k, columns, accumulate, by, e};
+            if (columns <= VLEN && !packed_a) w.by = tiling_of(rows, columns, k);
             if (e.kind == RELU_BACKWARD) w.e.gate += i * c.row + at * e.gate_panel;
             panel_product((target){c.at + i * c.row + at * c_panel, c.row, c.column}, a_rows, &w, rows,
                           packed_a != NULL);

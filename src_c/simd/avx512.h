@@ -29,7 +29,7 @@ typedef __mmask8 vpart;
 /* 12 x 2 accumulators, two vectors of B and one of A use 27 of the 32 registers; a panel two vectors wide suits small
  * batches, whose rows are its columns. A panel of B of BLOCK_K rows streams from L2, which costs less than to have C
  * loaded and stored more often; a block of BLOCK_K x BLOCK_COLUMNS fills a 1 MiB L2. */
-enum { REGISTERS = 32, TILE_ROWS = 12, TILE_VECTORS = 2, SHALLOW_ROWS = 12, SHALLOW_K = 0 };
+enum { REGISTERS = 32, TILE_ROWS = 12, TILE_VECTORS = 2, NARROW_ROWS = 12, SHALLOW_ROWS = 12, SHALLOW_K = 0 };
 enum { BLOCK_ROWS = 96, BLOCK_K = 512, BLOCK_COLUMNS = 512 };
 
 INLINE vec v_zero(void) { return V(setzero)(); }

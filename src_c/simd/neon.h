@@ -37,7 +37,7 @@ typedef int64_t vpart; /* how many of the first lanes */
 
 /* 6 x 4 accumulators, four vectors of B and one of A use 29 of the 32 registers. A panel of B of BLOCK_K rows stays in
  * L1d, a block of BLOCK_K x BLOCK_COLUMNS in half of a 512 KiB L2. */
-enum { REGISTERS = 32, TILE_ROWS = 6, TILE_VECTORS = 4, SHALLOW_ROWS = 6, SHALLOW_K = 0 };
+enum { REGISTERS = 32, TILE_ROWS = 6, TILE_VECTORS = 4, NARROW_ROWS = 6, SHALLOW_ROWS = 6, SHALLOW_K = 0 };
 enum { BLOCK_ROWS = FASTNN_BITS == 32 ? 144 : 72, BLOCK_K = 256, BLOCK_COLUMNS = 1024 };
 
 #if FASTNN_BITS == 32

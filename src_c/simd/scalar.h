@@ -12,7 +12,7 @@ typedef int vmask;
 typedef int vpart;
 
 #define VLEN 1
-enum { REGISTERS = 16, TILE_ROWS = 4, TILE_VECTORS = 4, SHALLOW_ROWS = 4, SHALLOW_K = 0 };
+enum { REGISTERS = 16, TILE_ROWS = 4, TILE_VECTORS = 4, NARROW_ROWS = 4, SHALLOW_ROWS = 4, SHALLOW_K = 0 };
 enum { BLOCK_ROWS = 96, BLOCK_K = 256, BLOCK_COLUMNS = 512 };
 
 INLINE vec v_zero(void) { return 0; }
