@@ -110,7 +110,7 @@ def _draw(figure: "Figure", losses: NDArray[Any], path: str) -> None:
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     try:
-        figure.savefig(path, dpi=150)
+        figure.savefig(path, dpi=150, format=os.path.splitext(path)[1][1:] or "png")  # else it might add a suffix
     except (OSError, ValueError) as error:
         sys.exit(f"fastnn: cannot write {path}: {error}")
 

@@ -118,7 +118,15 @@ def test_plot(run, tmp_path):
     assert len(picture) > 10_000
 
 
-@pytest.mark.parametrize("path", ["no/such/folder.png", "loss.nonsense"])
+def test_plot_takes_the_name_as_it_is(run, tmp_path):
+    """Also without a suffix, to which matplotlib by itself adds one."""
+    pytest.importorskip("matplotlib")
+    done = command(run, "--plot", "loss", MPLCONFIGDIR=str(tmp_path))
+    assert done.stdout.endswith("loss drawn in loss\n")
+    assert (tmp_path / "loss").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("path", ["no/such/folder.png", "loss.nonsense", ".", ""])
 def test_plot_that_cannot_be_written(run, tmp_path, path):
     pytest.importorskip("matplotlib")
     done = command(run, "--plot", path, MPLCONFIGDIR=str(tmp_path), check=False)
