@@ -250,6 +250,16 @@ class TestShape:
             net.fit(rows(), 1e6 * targets("number"))
         assert np.isfinite(net.network_.parameters).all()
 
+    @pytest.mark.parametrize("solver", ["sgd", "adam"])
+    def test_one_class_and_early_stopping(self, solver):
+        """All rows are right, for only that class can be predicted, whatever the output."""
+        y = np.full(83, "a")
+        for state in range(3):  # outputs on either side of a half
+            a, b = both(*PAIRS[0], rows(), y, solver=solver, early_stopping=True, max_iter=2, random_state=state)
+            assert_same(a, b)
+            assert a.validation_scores_ == [1.0, 1.0]
+            assert a.score(rows(), y) == 1
+
     def test_a_diverged_fit_with_early_stopping_keeps_the_best(self):
         net = fastnn.MLPRegressor(solver="sgd", learning_rate_init=1e3, activation="identity", early_stopping=True)
         with pytest.warns(ConvergenceWarning, match="no longer finite in epoch"):

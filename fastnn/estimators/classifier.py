@@ -285,6 +285,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return weights
 
     def _score_outputs(self, outputs: NDArray[Any], examples: Examples) -> float:
+        if self._label_binarizer.y_type_ == "binary" and len(self.classes_) == 1:
+            return 1.0  # whatever the output: `predict` can only return that class
         return accuracy(outputs, examples.y, examples.score_weights)
 
     def predict(self, X: Any) -> Any:  # noqa: N803
