@@ -56,7 +56,7 @@ def rows(
         raise ValueError(f"{names[0]} must have at least 1 row; got shape {features.shape}")
     if y is None:
         raise TypeError(f"{names[1]} must be an array of targets; got None")
-    values, labels = targets(y, names[1], layer_sizes[-1], loss, dtype)
+    values, labels = targets(y, names[1], (len(features), layer_sizes[-1]), loss, dtype)
     if len(values) != len(features):
         raise ValueError(f"{names[1]} must have as many rows as {names[0]} ({len(features)}); got {len(values)}")
     return Rows(features, values, *weights(sample_weight, names[2], len(features), loss, dtype), labels)
@@ -143,15 +143,18 @@ def check_finite(array: NDArray[Any], name: str, dtype: np.dtype[Any]) -> None:
             raise ValueError(f"{name} must be finite in {dtype}; got {block[row, column]} in {where}")
 
 
-def targets(y: ArrayLike, name: str, n_outputs: int, loss: str, dtype: np.dtype[Any]) -> tuple[NDArray[Any], bool]:
-    """Return the targets (n, k), or class numbers (n, 1), and which of the two they are."""
+def targets(
+    y: ArrayLike, name: str, shape: tuple[int, int], loss: str, dtype: np.dtype[Any]
+) -> tuple[NDArray[Any], bool]:
+    """Return the targets, of shape (n, k), or class numbers (n, 1), and which of the two they are."""
+    n_rows, n_outputs = shape
     values = table(y, name, dtype, column=True)
     if loss == "cross_entropy" and values.shape[1] == 1:
         check_labels(values, name, n_outputs)
         return values, True
     if values.shape[1] != n_outputs:
-        labels = f", or integer labels of shape ({len(values)},)" if loss == "cross_entropy" else ""
-        raise ValueError(f"{name} must have shape ({len(values)}, {n_outputs}){labels}; got {np.shape(values)}")
+        labels = f", or integer labels of shape ({n_rows},)" if loss == "cross_entropy" else ""
+        raise ValueError(f"{name} must have shape {shape}{labels}; got {np.shape(y)}")
     if loss not in ("poisson", "binary_cross_entropy", "cross_entropy"):
         return values, False
     lowest, highest = values.min(initial=0), values.max(initial=0)

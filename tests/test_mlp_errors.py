@@ -144,6 +144,12 @@ class TestTables:
 class TestTargets:
     """Values that a loss cannot take."""
 
+    @pytest.mark.parametrize(("loss", "due"), [("mse", r"\(4, 1\)"), ("cross_entropy", r"\(4, 1\), .* \(4,\)")])
+    def test_a_row_that_should_be_a_column(self, loss, due):
+        """The message has the rows of X, not those that y has."""
+        with refuses(ValueError, rf"y must have shape {due}; got \(1, 4\)"):
+            fastnn.MLP([3, 1], loss=loss).fit(X, np.zeros((1, 4)))
+
     @pytest.mark.parametrize(
         ("loss", "y", "message"),
         [
