@@ -730,7 +730,7 @@ cdef class Predictor:
     def __call__(self, x, out=None):
         """The output (n_outputs,) for one row x (n_inputs,)."""
         if not self.is_plain(x, self.n_inputs):
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", under="ignore"):
                 x = np.ascontiguousarray(as_floating(x, "x"), self.dtype)
             if x.ndim != 1 or x.shape[0] != self.n_inputs:
                 raise ValueError(f"x must have shape ({self.n_inputs},), one row; got {x.shape}")
@@ -758,7 +758,7 @@ cdef class Predictor:
         cdef const fastnn_kernels *table = active_table(self.network.bits)
         cdef Workspace scratch
         if not table.all_finite(x, self.n_inputs):
-            raise ValueError(f"x must be finite; got {x_as_array(x, self.n_inputs, self.dtype)}")
+            raise ValueError(f"x must be finite in {self.dtype}; got {x_as_array(x, self.n_inputs, self.dtype)}")
         if not self.is_long:
             table.network_forward_row(&self.network.network, self.network.first_parameter, x, out, self.scratch.data)
             return 0

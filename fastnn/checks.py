@@ -27,7 +27,7 @@ def matrix(
         raise ValueError(f"{name} must have {n_columns} columns; got {columns}")
     if columns == 0:
         raise ValueError(f"{name} must have at least 1 column; got shape {array.shape}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         array = np.array(array, dtype, order="C", copy=True, subok=False)
     finite = np.isfinite(array)
     if not finite.all():
@@ -68,7 +68,7 @@ def finite_number(value: Any, name: str, dtype: np.dtype[Any]) -> float:
         number = math.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number; got {value!r}") from None
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         if not np.isfinite(dtype.type(number)):
             raise ValueError(f"{name} must be finite; got {number} in {dtype}")
     return number

@@ -208,5 +208,6 @@ def weights(
     array = np.require(array, np.float64, ["C", "A"])
     exponent = int(np.frexp(array.max(initial=0))[1])
     if loss != "sse" and abs(exponent) > USUAL_EXPONENTS:
-        return np.ldexp(array, -exponent), math.ldexp(1.0, -exponent)
+        with np.errstate(under="ignore"):
+            return np.ldexp(array, -exponent), math.ldexp(1.0, -exponent)
     return array, 1.0

@@ -270,7 +270,7 @@ class NeuralNetwork:
         values = as_floating(value, name)
         if values.shape != shape:
             raise ValueError(f"{name} must have shape {shape}; got {values.shape}")
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             values = values.astype(dtype)
         if not np.isfinite(values).all():
             raise ValueError(f"{name} must be finite; got {values[~np.isfinite(values)][0]} in {dtype}")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import data
@@ -58,7 +59,8 @@ def overwrite(array: NDArray[Any], value: ArrayLike, name: str) -> None:
     if values.shape != array.shape:
         raise ValueError(f"{name} must have shape {array.shape}; got {values.shape}")
     data.check_finite(values.reshape(-1, array.shape[-1]), name, array.dtype)
-    array[...] = values
+    with np.errstate(under="ignore"):
+        array[...] = values
 
 
 def restore(array: NDArray[Any], saved: NDArray[Any], name: str) -> None:

@@ -7,6 +7,8 @@ import networks
 import numpy as np
 import pytest
 
+import fastnn
+
 DESCRIBED = networks.network((6, 9, 2), "tanh", l2=0.125)
 N = 45
 INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
@@ -16,6 +18,19 @@ def rows():
     """Small whole numbers, which every type holds."""
     rng = np.random.default_rng(8)
     return rng.integers(0, 2, size=(N, 6)), rng.integers(0, 2, size=(N, 2)), rng.integers(1, 3, size=N)
+
+
+def test_tiny_numbers_where_numpy_would_raise():
+    """What is too small for float32 is rounded to 0, whatever the program has asked of NumPy's own arithmetic."""
+    net, tiny = fastnn.MLP([2, 3, 1], seed=0), np.full((4, 2), 1e-300)
+    with np.errstate(all="raise"):
+        net.fit(tiny, tiny[:, 0], sample_weight=[1e300, 1e-300, 1, 1])
+        expected = net.predict(tiny)
+        assert net.predictor()(tiny[0]) == expected[0]
+        net.weights[0] = np.full((2, 3), 1e-300)
+        assert not net.weights[0].any()
+        fastnn.NeuralNetwork(tiny, tiny[:, :1], dtype="float32", rng=0).weights1 = np.full((2, 4), 1e-300)
+        fastnn.NeuralNetwork(tiny, tiny[:, :1], dtype="float32", learning_rate=1e-300)
 
 
 def read_only(array):

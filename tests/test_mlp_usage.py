@@ -218,8 +218,12 @@ class TestPredictor:
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_not_finite(self, net, value):
-        with pytest.raises(ValueError, match=r"^x must be finite"):
+        with pytest.raises(ValueError, match=rf"^x must be finite in {net.parameters.dtype}; got"):
             net.predictor()([1, value, 3])
+
+    def test_too_large_for_float32(self):
+        with pytest.raises(ValueError, match=r"^x must be finite in float32; got \[ ?1\. inf"):
+            fastnn.MLP([2, 1]).predictor()([1, 1e39])
 
     def test_in_many_threads(self, isa, dtype):
         """One predictor, used at once."""

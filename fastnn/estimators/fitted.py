@@ -72,7 +72,7 @@ class Fitted(BaseEstimator):  # type: ignore[misc]
             network = self._synchronize()
             outputs = network._predict_plain(X, self.n_threads)
             if outputs is None and X.dtype.char in "fd" and X.size <= FEW_ELEMENTS:
-                with np.errstate(over="ignore"):  # what is too large for float32 takes the long way
+                with np.errstate(over="ignore", under="ignore"):  # what is too large for float32 takes the long way
                     outputs = network._predict_plain(np.ascontiguousarray(X, network.dtype), self.n_threads)
             if outputs is not None:
                 return outputs
