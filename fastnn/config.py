@@ -19,7 +19,7 @@ def show_config() -> None:
         "machine": f"{platform.machine()}, {platform.system()}",
         "instruction sets": f"{built} built; {available} run here",
         "active": f"{_kernels.isa()} (FASTNN_ISA={os.environ.get('FASTNN_ISA', '')!r})",
-        "threads": f"{available_threads()} at most in a fit, {usable_processors()} processors usable by this process "
+        "threads": f"{available_threads()} at most in a fit; processors usable by this process: {usable_processors()} "
         f"(OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')!r})",
         "compiler": _kernels.compiler(),
     }.items():

@@ -205,6 +205,11 @@ class TestPredictor:
         predict([3, 2, 1])
         np.testing.assert_array_equal(first, kept)
 
+    @pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+    def test_is_not_pickled(self, net, duplicate):
+        with pytest.raises(TypeError, match=r"^a predictor cannot be pickled or copied; do that with the network"):
+            duplicate(net.predictor())
+
     def test_outlives_the_network(self, net):
         predict, expected = net.predictor(), net.predict([[1, 2, 3]])[0]
         net.parameters[...] = 0  # it is frozen
