@@ -28,9 +28,9 @@ _Static_assert((BLOCK_ROWS + TILE_ROWS + SHALLOW_ROWS - 1) / SHALLOW_ROWS * SHAL
                "a packed block of lower tiles has room");
 _Static_assert((int)BLOCK_COLUMNS >= (int)TILE_COLUMNS, "a block holds a panel");
 
-/* How the rows of a block are shared out among the tiles of a panel: evenly, so that the last one is no sliver. The first
- * `longer` tiles have one row more. A panel of one vector has tiles of NARROW_ROWS, so that there are chains enough, others
- * where k is short of SHALLOW_ROWS, unless too many lines of these stayed empty. */
+/* How the rows of a block are shared out among the tiles of a panel: evenly, so that the last one is no sliver. The
+ * first `longer` tiles have one row more. A panel of one vector has tiles of NARROW_ROWS, so that there are chains
+ * enough, others where k is short of SHALLOW_ROWS, unless too many lines of these stayed empty. */
 typedef struct {
     int64_t rows, longer;
 } tiling;
@@ -183,7 +183,7 @@ INLINE void tiles_below(const tile_job *t, int64_t count, const int packed, cons
 
 #define TILE(rows, vectors, partial, packed)                                                                           \
     static NOINLINE void tiles_##rows##_##vectors##_##partial##_##packed(const tile_job *t, int64_t count) {           \
-        if (rows <= (vectors == 1 ? MOST_ROWS : TILE_ROWS) && vectors <= TILE_VECTORS && partial < VLEN)               \
+        if (rows <= (vectors == 1 && !packed ? MOST_ROWS : TILE_ROWS) && vectors <= TILE_VECTORS && partial < VLEN)    \
             tiles_below(t, count, packed, rows, vectors, partial);                                                     \
     }
 #define WIDTHS(rows, f) f(rows, 1) f(rows, 2) f(rows, 3) f(rows, 4)
