@@ -728,7 +728,7 @@ cdef class Predictor:
         self.scratch.reserve(active_table(network.bits).network_scratch(&network.network, False, 1))
 
     def __reduce__(self):
-        raise TypeError("a predictor cannot be pickled or copied; do that with the network, and call its predictor() there")
+        raise TypeError("a predictor cannot be pickled or copied; do that with the network, and call its predictor()")
 
     def __call__(self, x, out=None):
         """The output (n_outputs,) for one row x (n_inputs,)."""

@@ -328,8 +328,8 @@ class MLP:
         TypeError, ValueError
             If an argument is wrong; the network is as it was.
         FloatingPointError
-            If the loss, that of validation_data or a parameter is no longer finite in an epoch. The parameters are those
-            from before that epoch, and the next fit begins with a new optimizer.
+            If the loss, that of validation_data or a parameter is no longer finite in an epoch. The parameters are
+            those from before that epoch, and the next fit begins with a new optimizer.
         RuntimeError
             If another thread, or a callback's fit, is using the network.
         MemoryError

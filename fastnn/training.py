@@ -76,10 +76,10 @@ class Training:
         self.descent.advance(losses if validation_losses is None else validation_losses)
         history.append(losses, rates[: len(losses)], seconds, validation_losses)
         if reason == "not_finite":
-            what = "the loss or a parameter" if validation_losses is None else "the loss, that of validation_data or a parameter"
+            validation = "" if validation_losses is None else ", that of validation_data"
             raise FloatingPointError(
-                f"{what} is no longer finite in epoch {history.epochs}; the parameters are those from before that epoch. "
-                "A lower learning rate, clip_norm, or scaled inputs may help"
+                f"the loss{validation} or a parameter is no longer finite in epoch {history.epochs}; the parameters "
+                "are those from before that epoch. A lower learning rate, clip_norm, or scaled inputs may help"
             )
         if reason != "finished":
             history.stopped_by = reason

@@ -75,7 +75,7 @@ INLINE void prefetch_next(target c, const int rows, const int vectors) {
 INLINE void tile(target c, matrix a, matrix b, int64_t k, int accumulate, epilogue e, vpart last, const int packed,
                  const int rows, const int vectors, const int partial) {
     enum { AHEAD = 8, LINES_APART = 256 / (int)sizeof(real) };
-    const int asks = !packed && a.column != 1 && a.column < LINES_APART;
+    const int asks = !packed && a.column > 1 && a.column < LINES_APART;
     vec sum[MOST_ROWS][TILE_VECTORS], line[TILE_VECTORS];
     const real
         *four[(MOST_ROWS + 3) / 4]; /* one for every four rows: all offsets from a single one fill the registers */
