@@ -1,4 +1,4 @@
-"""Write the README's speed tables from bench/results: all between <!-- bench:NAME --> and <!-- /bench:NAME -->."""
+"""Write the pages' speed tables from bench/results: all between <!-- bench:NAME --> and <!-- /bench:NAME -->."""
 
 import argparse
 import json
@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# Each page, and the folder of the results of the machine that it is about.
+PAGES = {"README.md": "bench/results", "docs/speed-avx2.md": "bench/results/zen3"}
 DTYPES = ("float32", "float64")
 DECADES = {10**i for i in range(8)}
 MOST_LISTED = 24  # losing cases
@@ -23,21 +25,23 @@ TITLES = {
 
 
 def main(arguments=None):
-    """Rewrite the README's tables, or check them."""
+    """Rewrite the tables of all pages, or check them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the README is out of date")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", metavar="FILE")
-    parser.add_argument("--results", type=Path, default=ROOT / "bench" / "results", metavar="FOLDER")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is out of date")
     options = parser.parse_args(arguments)
-    before = options.readme.read_text(encoding="utf-8")
-    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in options.results.glob("*.json")}
-    after = fill(before, results)
+    return max(write_page(ROOT / page, ROOT / folder, options.check) for page, folder in PAGES.items())
+
+
+def write_page(page, folder, checks_only):
+    """Rewrite the tables of one page, or check them; return 1 if a page that is only checked is out of date."""
+    before = page.read_text(encoding="utf-8")
+    after = fill(before, {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")})
     if before == after:
         return 0
-    if options.check:
-        print(f"{options.readme.name}: its tables are not those of {options.results}; run python bench/tables.py")
+    if checks_only:
+        print(f"{page.name}: its tables are not those of {folder}; run python bench/tables.py")
         return 1
-    options.readme.write_text(after, encoding="utf-8")
+    page.write_text(after, encoding="utf-8")
     return 0
 
 
@@ -46,7 +50,7 @@ def fill(text, results):
     pattern = re.compile(r"(<!-- bench:(\w+) -->\n).*?(<!-- /bench:\2 -->)", re.DOTALL)
     markers = re.findall(r"<!-- /?bench:\w+ -->", text)
     if not markers or len(markers) != 2 * len(pattern.findall(text)):
-        sys.exit("the README needs pairs of lines <!-- bench:NAME --> and <!-- /bench:NAME -->")
+        sys.exit("a page needs pairs of lines <!-- bench:NAME --> and <!-- /bench:NAME -->")
     if unknown := {found[1] for found in pattern.findall(text)} - set(TABLES):
         sys.exit(f"no tables are called {sorted(unknown)}; there are {sorted(TABLES)}")
     return pattern.sub(lambda found: found[1] + table_of(found[2], results) + "\n" + found[3], text)
