@@ -26,9 +26,9 @@ typedef struct {
  * 2 to 13 % on Zen 3). BLOCK_ROWS x BLOCK_K of A take two fifths of a L2 of 512 KiB.
  * On Zen 3 each of the stores at a tile's end but the first few takes 2 or 3 cycles from the next tile's multiply-adds,
  * whether it waits for them or not, except where these have no more chains than their latency of 4 cycles asks for:
- * 4 x 2. So there a short k gains (8: 15 of 100 points of the peak, 32: 6, 48: 3). Where the latency is 5 it may lose,
- * up to an eighth at 48. A panel of one vector wants 8 chains or more and can have up to 12; 10 leave 10 outputs one
- * tile and suit 16, 32 and 64 better than 12. */
+ * 4 x 2. So there a short k gains (8: 15 of 100 points of the peak, 32: 6, 48: 3). Where the latency is 5, as on Zen 2,
+ * these 8 chains reach four fifths of the peak at best. A panel of one vector wants 8 chains or more and can have up to
+ * 12; 10 leave 10 outputs one tile and suit 16, 32 and 64 better than 12. */
 enum { REGISTERS = 16, TILE_ROWS = 6, TILE_VECTORS = 2, NARROW_ROWS = 10, SHALLOW_ROWS = 4, SHALLOW_K = 48 };
 enum { BLOCK_ROWS = FASTNN_BITS == 32 ? 72 : 36, BLOCK_K = 512, BLOCK_COLUMNS = 1024 };
 
