@@ -35,7 +35,8 @@ def main(arguments=None):
 def write_page(page, folder, checks_only):
     """Rewrite the tables of one page, or check them; return 1 if a page that is only checked is out of date."""
     before = page.read_text(encoding="utf-8")
-    after = fill(before, {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")})
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
+    after = fill(page.name, before, results)
     if before == after:
         return 0
     if checks_only:
@@ -45,14 +46,14 @@ def write_page(page, folder, checks_only):
     return 0
 
 
-def fill(text, results):
-    """Replace what stands between each pair of markers; results are those of each script, by its name."""
+def fill(name, text, results):
+    """Replace what stands between each pair of markers of a page; results are those of each script, by its name."""
     pattern = re.compile(r"(<!-- bench:(\w+) -->\n).*?(<!-- /bench:\2 -->)", re.DOTALL)
     markers = re.findall(r"<!-- /?bench:\w+ -->", text)
     if not markers or len(markers) != 2 * len(pattern.findall(text)):
-        sys.exit("a page needs pairs of lines <!-- bench:NAME --> and <!-- /bench:NAME -->")
+        sys.exit(f"{name} needs pairs of lines <!-- bench:NAME --> and <!-- /bench:NAME -->")
     if unknown := {found[1] for found in pattern.findall(text)} - set(TABLES):
-        sys.exit(f"no tables are called {sorted(unknown)}; there are {sorted(TABLES)}")
+        sys.exit(f"{name}: no tables are called {sorted(unknown)}; there are {sorted(TABLES)}")
     return pattern.sub(lambda found: found[1] + table_of(found[2], results) + "\n" + found[3], text)
 
 
