@@ -69,6 +69,8 @@ INLINE real real_fma(real a, real b, real c) { return fma(a, b, c); }
 #include "kernels/sum.h"
 #include "kernels/matrix.h"
 #include "kernels/gemv.h"
+#include "kernels/tile.h"
+#include "kernels/pack.h"
 #include "kernels/gemm.h"
 #include "kernels/panels.h"
 #include "kernels/two_layer.h"
