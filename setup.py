@@ -103,7 +103,8 @@ class BuildExtensions(build_ext):
 
     def compile_loops(self) -> list[str]:
         """Compile what drives the kernels, for the platform's baseline."""
-        objects = [self.compile(f"src_c/{name}.c", name, [], []) for name in ("team", "train", "fit")]
+        names = ("team", "shuffle", "train", "predict", "fit")
+        objects = [self.compile(f"src_c/{name}.c", name, [], []) for name in names]
         return [object_ for each in objects for object_ in each]
 
     def emulated_instruction_sets(self) -> list[str]:

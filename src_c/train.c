@@ -8,7 +8,7 @@
  * Of a large batch on a small network the second phase would wait for the other threads' rows to come from their
  * caches, so there each thread does whole pieces of the batch, gradient and all, and the second phase adds these
  * gradients. */
-#include "fastnn.h"
+#include "objective.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -27,51 +27,6 @@ typedef struct {
 } step_state;
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static int is_mean_over_outputs(int loss) {
-    return loss == FASTNN_MSE || loss == FASTNN_MAE || loss == FASTNN_HUBER || loss == FASTNN_QUANTILE ||
-           loss == FASTNN_POISSON;
-}
-
-/* Weights are float64. */
-static double weight_sum(const fastnn_batch *b) {
-    double sum = 0;
-    if (!b->weights.data) return (double)b->rows;
-    for (int64_t i = 0; i < b->rows; i++)
-        sum += *(const double *)((const char *)b->weights.data + (b->order ? b->order[i] : i) * b->weights.row_stride);
-    return sum;
-}
-
-/* What the sum of weighted row losses is multiplied by: the loss that is reported. */
-static double loss_scale(const fastnn_network *network, double weight) {
-    const int64_t k = network->layers[network->n_layers - 1].n_outputs;
-    const int halves = network->convention == FASTNN_CONVENTION_SCIKIT_LEARN && network->loss == FASTNN_MSE;
-    if (network->loss == FASTNN_SSE) return 1;
-    if (weight == 0) return 0;
-    return (halves ? 0.5 : 1) / (weight * (is_mean_over_outputs(network->loss) ? (double)k : 1));
-}
-
-/* The same for the gradient. */
-static double gradient_scale(const fastnn_network *network, double weight) {
-    if (network->convention != FASTNN_CONVENTION_SCIKIT_LEARN || network->loss == FASTNN_SSE || weight == 0)
-        return loss_scale(network, weight);
-    return (network->loss == FASTNN_MSE ? 0.5 : 1) / weight;
-}
-
-/* The factor of the penalty for a batch of so much weight. */
-static double penalty_factor(const fastnn_network *network, const fastnn_batch *batch, double weight) {
-    if (network->convention != FASTNN_CONVENTION_SCIKIT_LEARN) return network->l2;
-    return weight == 0 ? 0 : network->l2 * batch->weight_unit / weight;
-}
-
-/* The shape of the sum depends on the rows' places in the batch alone, not on how they come in blocks. */
-static void add_losses(double *sums, const double *row_losses, int64_t block, int64_t rows) {
-    for (int64_t i = 0; i < rows; i++) sums[(block + i) % FASTNN_LOSS_LANES] += row_losses[i];
-}
-
-static double total(const double *sums) {
-    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
-}
 
 /* A thread's rows, in whole panels. */
 static void share(int64_t rows, int64_t thread, int64_t size, int64_t *first, int64_t *last) {
@@ -167,7 +122,7 @@ static double penalty(const fastnn_training *t, double weight, void *gradient) {
 }
 
 /* The objective, once the row losses are complete. */
-static void finish_objective(step_state *s) {
+static inline void finish_objective(step_state *s) {
     const fastnn_training *t = s->training;
     s->objective = total(s->losses) * loss_scale(t->network, s->weight) + s->penalty;
     for (int i = 0; i < FASTNN_LOSS_LANES; i++) s->losses[i] = 0;
@@ -247,47 +202,6 @@ void fastnn_train(fastnn_training *training) {
     fastnn_team_run(training->team, train, &state);
 }
 
-/* Lemire's method (2019): uniform below n, without bias. */
-static int64_t below(int64_t n, uint64_t (*next)(void *), void *state) {
-    if (n > UINT32_MAX) { /* the bias of a remainder is beyond notice from 2^32 on only with all 64 bits: reject */
-        const uint64_t limit = UINT64_MAX - UINT64_MAX % (uint64_t)n;
-        uint64_t draw = next(state);
-        while (draw >= limit) draw = next(state);
-        return (int64_t)(draw % (uint64_t)n);
-    }
-    uint64_t product = (next(state) >> 32) * (uint64_t)n;
-    if ((uint32_t)product < (uint32_t)n) {
-        const uint32_t threshold = (uint32_t)(-(uint32_t)n) % (uint32_t)n;
-        while ((uint32_t)product < threshold) product = (next(state) >> 32) * (uint64_t)n;
-    }
-    return (int64_t)(product >> 32);
-}
-
-void fastnn_shuffle(int64_t *order, int64_t n, uint64_t (*next)(void *state), void *state) {
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t j = below(i + 1, next, state);
-        order[i] = order[j];
-        order[j] = i;
-    }
-}
-
-/* Each place is swapped with one up to it, which is drawn by rejection from as few bits as that needs. A draw that is
- * rejected swaps the place with itself: no branch, for half of the draws may be rejected and no processor foresees
- * which. */
-void fastnn_shuffle_further(int64_t *order, int64_t n, uint64_t (*next)(void *state),
-                            uint32_t (*next_half)(void *state), void *state) {
-    int64_t i = n - 1, mask = i;
-    for (int shift = 1; shift < 64; shift *= 2) mask |= mask >> shift;
-    while (i > 0) {
-        const int64_t draw = (int64_t)((mask <= UINT32_MAX ? next_half(state) : next(state)) & (uint64_t)mask);
-        const int64_t j = draw <= i ? draw : i, row = order[i];
-        order[i] = order[j];
-        order[j] = row;
-        i -= draw <= i;
-        mask = i > mask >> 1 ? mask : mask >> 1;
-    }
-}
-
 double fastnn_row_scale(const fastnn_network *network, const fastnn_batch *batch) {
     return gradient_scale(network, weight_sum(batch));
 }
@@ -307,62 +221,4 @@ double fastnn_loss_and_gradient(fastnn_training *training) {
     step_state state = {.training = training, .weight = weight_sum(&training->data)};
     fastnn_team_run(training->team, compute_gradient, &state);
     return state.objective;
-}
-
-/* A stretch of rows, which the threads take piece by piece: one that comes late, or is held up, leaves more to the
- * others. */
-typedef struct {
-    fastnn_prediction *prediction;
-    int64_t first, rows, piece;
-    int64_t next; /* the first piece that nobody has */
-} stretch;
-
-static void predict_rows(void *context, fastnn_team *team, int64_t thread) {
-    stretch *s = context;
-    fastnn_prediction *p = s->prediction;
-    (void)team;
-    for (int64_t first; (first = fastnn_team_claim(&s->next) * s->piece) < s->rows;) {
-        const int64_t from = s->first + first, to = s->first + smaller(s->rows, first + s->piece);
-        char *const output = p->output ? p->output + from * p->output_row_bytes : NULL;
-        double *const row_losses = p->row_losses ? p->row_losses + first : NULL;
-        if (!p->kernels->network_forward(p->network, p->parameters, &p->data, from, to, output, row_losses, p->checks,
-                                         p->scratch + thread * p->scratch_bytes))
-            fastnn_team_claim(&p->not_finite);
-    }
-}
-
-/* Some pieces for each thread, of whole panels, and not much smaller than the groups that go through the network
- * together. */
-static int64_t piece_rows(int64_t rows, int64_t threads) {
-    enum { MOST = 256, PIECES = 4 };
-    if (threads == 1) return rows;
-    const int64_t even = (rows / (PIECES * threads) + FASTNN_ROWS_UNIT - 1) / FASTNN_ROWS_UNIT * FASTNN_ROWS_UNIT;
-    return even < FASTNN_ROWS_UNIT ? FASTNN_ROWS_UNIT : smaller(even, MOST);
-}
-
-/* How many rows go between two looks at the clock: some milliseconds' work. A multiple of the lanes of the losses'
- * sum. */
-static int64_t stretch_rows(const fastnn_network *network) {
-    const int64_t rows = (1 << 28) / network->n_parameters / 256 * 256;
-    return rows < 256 ? 256 : smaller(rows, FASTNN_PREDICTION_ROWS);
-}
-
-int fastnn_predict(fastnn_prediction *p, double seconds) {
-    const double end = fastnn_seconds() + seconds;
-    if (p->position == 0)
-        for (int i = 0; i < FASTNN_LOSS_LANES; i++) p->losses[i] = 0;
-    while (p->position < p->data.rows) {
-        const int64_t rows = smaller(p->data.rows - p->position, stretch_rows(p->network));
-        stretch s = {p, p->position, rows, piece_rows(rows, fastnn_team_size(p->team)), 0};
-        fastnn_team_run(p->team, predict_rows, &s);
-        if (p->row_losses) add_losses(p->losses, p->row_losses, p->position, s.rows);
-        p->position += s.rows;
-        if (p->position < p->data.rows && fastnn_seconds() >= end) return 0;
-    }
-    if (p->row_losses) {
-        const double weight = weight_sum(&p->data), l2 = penalty_factor(p->network, &p->data, weight);
-        p->loss = total(p->losses) * loss_scale(p->network, weight);
-        if (l2 != 0) p->loss += 0.5 * l2 * p->kernels->network_penalty(p->network, p->parameters, NULL, l2);
-    }
-    return 1;
 }
