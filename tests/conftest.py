@@ -1,6 +1,7 @@
 """Fixtures: every instruction set, both dtypes, and arrays that notice when something is written outside of them."""
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import io
 import os
@@ -103,6 +104,15 @@ def run(tmp_path):
         )
 
     return run_python
+
+
+@pytest.fixture
+def distribution():
+    """Return what pip knows of fastnn, which a build that is only on PYTHONPATH has not."""
+    try:
+        return importlib.metadata.distribution("fastnn-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("fastnn is not installed")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What importing fastnn does, and what it exports."""
 
-import importlib.metadata
 import json
 import shutil
 import sys
@@ -20,8 +19,8 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 
-def test_version_is_the_distributions():
-    assert fastnn.__version__ == importlib.metadata.version("fastnn-cpu")
+def test_version_is_the_distributions(distribution):
+    assert fastnn.__version__ == distribution.version
 
 
 @pytest.mark.parametrize("name", fastnn.__all__)
