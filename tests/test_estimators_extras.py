@@ -16,6 +16,7 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 import sklearn
 from sklearn import ensemble, model_selection, pipeline, preprocessing
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, r2_score
 
 from fastnn.estimators import scores
@@ -196,6 +197,26 @@ class TestSolvers:
         assert 1 <= net.n_iter_ < 10**9
         net = regressor(solver="lbfgs", max_iter=10**6, max_fun=10**9, max_time=0.0, tol=0).fit(X, NUMBER)
         assert net.n_iter_ == 1
+
+    @pytest.mark.parametrize(
+        ("limits", "advice"),
+        [
+            ({"max_iter": 2}, r"\(max_iter=2\) or scale"),
+            ({"max_iter": 100, "max_fun": 9}, r"\(max_fun=9\) or scale"),
+            ({"max_iter": 100}, "ABNORMAL.*\n\nYou might want to scale"),
+        ],
+    )
+    def test_what_an_unsuccessful_lbfgs_advises(self, monkeypatch, limits, advice):
+        """The limit that ended it; none where the line search failed, as it does on a gradient that leads upwards."""
+
+        def mislead(fit, parameters):
+            loss, gradient = compute(fit, parameters)
+            return loss, gradient if "ABNORMAL" not in advice else -gradient
+
+        compute = LBFGS._loss_and_gradient
+        monkeypatch.setattr(LBFGS, "_loss_and_gradient", mislead)
+        with pytest.warns(ConvergenceWarning, match=advice):
+            regressor(solver="lbfgs", **limits).fit(X, NUMBER)
 
     def test_callbacks(self):
         seen = []

@@ -82,9 +82,18 @@ class LBFGS:
         if result.status != 0 and math.isfinite(self.reached_loss):
             notices.warn(
                 f"lbfgs failed to converge after {result.nit} iterations, status {result.status}:\n"
-                f"{result.message}\n\nIncrease the number of iterations (max_iter) or scale the data.",
+                f"{result.message}\n\n{self._advice(result)}",
                 ConvergenceWarning,
             )
+
+    def _advice(self, result: Any) -> str:
+        """Say what may help after SciPy's loop has ended without success: not always a higher limit."""
+        e = self.estimator
+        if result.nit >= e.max_iter:
+            return f"Increase the number of iterations (max_iter={e.max_iter}) or scale the data."
+        if result.nfev >= e.max_fun:
+            return f"Increase the number of evaluations of the loss (max_fun={e.max_fun}) or scale the data."
+        return "You might want to scale the data."
 
     def _loss_and_gradient(self, parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         self.twin._engine.parameters[...] = parameters
