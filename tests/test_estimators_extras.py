@@ -15,6 +15,7 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
 import sklearn
 from sklearn import ensemble, model_selection, pipeline, preprocessing
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, r2_score
@@ -48,6 +49,18 @@ class TestNetworks:
 
     def test_logistic_and_sigmoid_are_one(self):
         assert same(regressor(activation="logistic").fit(X, NUMBER), regressor(activation=["sigmoid"]).fit(X, NUMBER))
+
+    def test_absolute_error_and_mae_are_one(self):
+        """scikit-learn's name, as its other regressors have it, and MLP's."""
+        for solver in ("adam", "lbfgs"):
+            net, other = (regressor(loss=loss, solver=solver).fit(X, NUMBER) for loss in ("absolute_error", "mae"))
+            assert same(net, other)
+            assert clone(net).loss == "absolute_error"
+            with pytest.raises(ValueError, match=r"'loss' parameter of MLPRegressor.*Got 'absolute_error'"):
+                net.to_sklearn()
+        net = regressor(loss="absolute_error").partial_fit(X, NUMBER).set_params(loss="mae").partial_fit(X, NUMBER)
+        other = regressor(loss="mae").partial_fit(X, NUMBER).partial_fit(X, NUMBER)
+        assert same(net, other)
 
     @pytest.mark.parametrize(
         ("loss", "of_residual"),

@@ -25,8 +25,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     ----------
     loss : str, Huber or Quantile, default "squared_error"
         "squared_error", half of it; "poisson", half the Poisson deviance, for y of at least 0 and outputs
-        ``exp(z)``; "mae", "huber" and "quantile" as in `MLP`, also as fastnn.Huber(delta) or fastnn.Quantile(q). With
-        several outputs the loss is the mean over them, poisson's the sum, and the gradient always that of the sum.
+        ``exp(z)``; "absolute_error" (or "mae"), "huber" and "quantile" as in `MLP`, also as fastnn.Huber(delta) or
+        fastnn.Quantile(q). With several outputs the loss is the mean over them, poisson's the sum, and the gradient
+        always that of the sum.
     hidden_layer_sizes : array-like of int, default (100,)
         Numbers of units of the hidden layers.
     activation : str or sequence of str, default "relu"
@@ -137,7 +138,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson", "mae", "huber", "quantile"}), Huber, Quantile],
+        "loss": [
+            StrOptions({"squared_error", "poisson", "absolute_error", "mae", "huber", "quantile"}),
+            Huber,
+            Quantile,
+        ],
     }
     _y_is_numeric = True
 
@@ -206,8 +211,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return y.reshape(-1, 1) if y.ndim == 1 else y
 
     def _output(self, y: NDArray[Any]) -> tuple[int, str, Any]:
-        loss = "mse" if self.loss == "squared_error" else self.loss
+        loss = self._network_loss()
         return y.shape[1], "exp" if loss == "poisson" else "identity", loss
+
+    def _network_loss(self) -> Any:
+        """Return MLP's name of what scikit-learn's name means, or what it is in both."""
+        return {"squared_error": "mse", "absolute_error": "mae"}.get(self.loss, self.loss)
 
     def _score_outputs(self, outputs: NDArray[Any], examples: Examples) -> float:
         return r2(outputs, examples.y, examples.score_weights)

@@ -189,7 +189,7 @@ def _check_network(estimator: Any, network: Any) -> None:
         )
     if not isinstance(estimator, fastnn.MLPRegressor):
         return
-    if (loss := "mse" if estimator.loss == "squared_error" else estimator.loss) != network.loss_function:
+    if (loss := estimator._network_loss()) != network.loss_function:
         raise ValueError(f"loss must be what the network minimized, {network.loss_function!r}; got {loss!r}")
 
 
