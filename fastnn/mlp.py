@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastnn import _engine, checks, data, storage
+from fastnn import _engine, checks, data, pickles, storage
 from fastnn._engine import Network, Rows, Watch
 from fastnn.descent import Descent
 from fastnn.early_stopping import EarlyStopping
@@ -837,10 +837,12 @@ class MLP:
         """
         own = vars(MLP([1, 1], seed=0)).keys()
         others = {name: value for name, value in vars(self).items() if name not in own}
-        return *self._state_without_optimizer(), others | {"_descent": copy.copy(self._descent)}
+        others["_descent"] = copy.copy(self._descent)
+        return *self._state_without_optimizer(), pickles.stamped(others)
 
     def __setstate__(self, state: tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, Any]]) -> None:
         header, arrays, others = state
+        others = pickles.unstamped(others, self)
         self.__dict__ |= vars(self._from_state(header, arrays)) | others
 
     def __repr__(self) -> str:

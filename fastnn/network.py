@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastnn import checks, notices
+from fastnn import checks, notices, pickles
 from fastnn._kernels import as_floating
 from fastnn._two_layer import TwoLayer
 
@@ -289,10 +289,10 @@ class NeuralNetwork:
         if self._engine.has_activations:
             names += ["layer1", "output"]
         state |= {name: getattr(self, name).copy() for name in names}
-        return state | {"learning_rate": self.learning_rate}
+        return pickles.stamped(state | {"learning_rate": self.learning_rate})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
+        state = pickles.unstamped(state, self)
         x, y, weights1, weights2 = (state.pop(name) for name in ("input", "y", "weights1", "weights2"))
         self._engine = TwoLayer(x, y, len(weights2), state.pop("learning_rate"))
         self._engine.overwrite("weights1", weights1)

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastnn import pickles
 from fastnn.mlp import MLP
 
 FEW_ELEMENTS = 1 << 16  # elements of X, beyond which scikit-learn's validation does not matter beside the arithmetic
@@ -49,10 +50,10 @@ class Fitted(BaseEstimator):  # type: ignore[misc]
             self._synchronize()
             for name in ("coefs_", "intercepts_", "_views"):
                 state.pop(name, None)
-        return state
+        return pickles.stamped(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(pickles.unstamped(state, self))
         if "network_" in self.__dict__:
             self._adopt(self.network_)
 
