@@ -256,17 +256,22 @@ def test_another_solver_after_the_fit(solver, other):
     assert_same(theirs, ours, X, 1e-9)
 
 
-@pytest.mark.parametrize(
+CHANGES = pytest.mark.parametrize(
     ("solver", "changes"),
     [
         ("adam", {"beta_1": 0.5}),
+        ("adam", {"beta_2": 0.9}),
         ("adam", {"learning_rate_init": 0.1}),
         ("adam", {"alpha": 3.0}),
+        ("adam", {"solver": "sgd"}),
         ("sgd", {"momentum": 0.1}),
         ("sgd", {"learning_rate": "invscaling"}),
     ],
     ids=str,
 )
+
+
+@CHANGES
 def test_changes_after_the_fit(solver, changes):
     ours = settle(fastnn.MLPClassifier((5,), solver=solver, max_iter=5, random_state=0), X, TARGETS["multiclass"][1])
     theirs = ours.set_params(**changes).to_sklearn()
@@ -274,6 +279,24 @@ def test_changes_after_the_fit(solver, changes):
         ours.partial_fit(X, TARGETS["multiclass"][1])
         theirs.partial_fit(X, TARGETS["multiclass"][1])
     assert_same(theirs, ours, X, 1e-9)
+
+
+@CHANGES
+def test_changes_before_the_conversion(solver, changes):
+    """They are as good as those after it, and when taken back the optimizer is as it was."""
+    labels = TARGETS["multiclass"][1]
+    theirs = settle(MLPClassifier((5,), solver=solver, max_iter=5, random_state=0), X, labels)
+    before = {name: theirs.get_params()[name] for name in changes}
+    after = fastnn.from_sklearn(theirs).set_params(**changes)
+    ours = fastnn.from_sklearn(theirs.set_params(**changes))
+    again = fastnn.from_sklearn(theirs).set_params(**before)
+    for _ in range(2):
+        after.partial_fit(X, labels)
+        ours.partial_fit(X, labels)
+        again.partial_fit(X, labels)
+        theirs.set_params(**before).partial_fit(X, labels)
+    assert np.array_equal(ours.network_.parameters, after.network_.parameters)
+    assert_same(again, theirs, X, 1e-9)
 
 
 def test_another_network_after_the_fit():

@@ -8,6 +8,7 @@ import copy
 import inspect
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,8 @@ def from_sklearn(estimator: Any) -> Any:
 
     It has the same parameters, weights and attributes, copied, predicts the same within rounding, and goes on from the
     state of the optimizer, the learning rate and the random stream: `partial_fit`, and `fit` with `warm_start`, take
-    the steps that scikit-learn's would take, within rounding.
+    the steps that scikit-learn's would take, within rounding. After a `set_params` that asks for another optimizer
+    fastnn's `partial_fit` begins with a new one; scikit-learn's would go on with the old.
 
     Parameters
     ----------
@@ -225,21 +227,34 @@ def _unpack(flat: NDArray[Any], sizes: tuple[int, ...]) -> tuple[list[NDArray[An
 
 
 def _read_optimizer(theirs: Any, ours: Any) -> Any:
-    """Return the state of scikit-learn's optimizer as the engine has it."""
+    """Return the state of scikit-learn's optimizer as the engine has it.
+
+    The settings are its own: where set_params has changed the estimator's since, the next fit begins with another.
+    """
     from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
     from fastnn.estimators.solvers import solver_of
 
-    solver = solver_of(ours, ours.network_.parameters)
+    settings = SimpleNamespace(**ours.get_params(deep=False) | _settings(theirs))
+    solver = solver_of(settings, ours.network_.parameters)
     steps: Any = solver.steps
-    if isinstance(theirs, SGDOptimizer) and ours.solver == "sgd":
+    if isinstance(theirs, SGDOptimizer):
         solver.learning_rate = float(theirs.learning_rate)
         if steps.first is not None:
             steps.first[...] = -_pack(theirs.velocities)  # what scikit-learn adds to the weights is subtracted here
-    elif isinstance(theirs, AdamOptimizer) and ours.solver == "adam":
+    elif isinstance(theirs, AdamOptimizer):
         steps.first[...], steps.second[...] = _pack(theirs.ms), _pack(theirs.vs)
         steps.beta_1_power, steps.beta_2_power = theirs.beta_1**theirs.t, theirs.beta_2**theirs.t
     return solver
+
+
+def _settings(theirs: Any) -> dict[str, Any]:
+    """Return the parameters of an estimator that would make such an optimizer."""
+    settings: dict[str, Any] = {"learning_rate_init": theirs.learning_rate_init}
+    if hasattr(theirs, "lr_schedule"):
+        settings |= {"solver": "sgd", "learning_rate": theirs.lr_schedule, "power_t": theirs.power_t}
+        return settings | {"momentum": theirs.momentum, "nesterovs_momentum": theirs.nesterov}
+    return settings | {"solver": "adam"} | {name: getattr(theirs, name) for name in ("beta_1", "beta_2", "epsilon")}
 
 
 def _write_optimizer(ours: Any, theirs: Any) -> Any:
