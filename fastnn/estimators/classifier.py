@@ -37,7 +37,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         What lowers the loss. "adam" takes beta_1, beta_2 and epsilon, "adamw" too (with `AdamW`'s decay), "rmsprop"
         epsilon, "sgd" momentum and nesterovs_momentum. "lbfgs" is SciPy's L-BFGS on all rows, in float64; dropout,
         schedules, callbacks and a warm_start of "resume" are not for it. A fastnn.SGD, RMSProp, Adam or AdamW is taken
-        as it is, with its own learning rate.
+        as it is, with its own learning rate: learning_rate_init, momentum, beta_1 and so on have no effect then.
     alpha : float, default 0.0001
         Factor of the penalty ``alpha / 2 * sum(coefs**2)``, which is divided by the number of the batch's rows, or by
         the sum of their weights. Intercepts are not penalized.
