@@ -357,6 +357,14 @@ class TestCopies:
     }
 
     @pytest.mark.parametrize("way", WAYS)
+    def test_leaves_the_room_of_the_steps_behind(self, net, way):
+        """As docs/choosing.md says to those who keep thousands of networks."""
+        net.fit(np.ones((9, 3)), np.ones((9, 2)))
+        assert net._engine.n_bytes["workspace"] > 0
+        found = self.WAYS[way](net)._engine.n_bytes
+        assert {name for name, n_bytes in found.items() if n_bytes} == {"parameters"}
+
+    @pytest.mark.parametrize("way", WAYS)
     @pytest.mark.parametrize("trained", [False, True], ids=["new", "trained"])
     def test_is_the_same_network(self, dtype, way, trained):
         described = networks.network((3, 5, 4, 2), ["gelu", "sin"], "huber", "elu", 0.25, bias=False, l2=0.125)
