@@ -285,6 +285,16 @@ cdef class Watch:
         self.best_parameters = kept
 
 
+cdef class Room:
+    """What the steps of one training work with. It ends with the call: of many networks that are kept, none holds more
+    than its parameters and what the next fit goes on with."""
+    cdef Workspace workspace, scratch, row_losses, order, parts
+
+    def __cinit__(self):
+        self.workspace, self.scratch = Workspace(), Workspace()
+        self.row_losses, self.order, self.parts = Workspace(), Workspace(), Workspace()
+
+
 cdef class Network:
     """The parameters of a network, one flat block, and what is done with them.
 
@@ -296,7 +306,7 @@ cdef class Network:
     cdef readonly object parameters
     cdef void *first_parameter
     cdef object gradient, previous, description
-    cdef Workspace workspace, scratch, row_losses, order, parts
+    cdef int64_t workspace_bytes, order_bytes  # of the last training
     cdef fastnn_pace pace
     cdef int64_t paced_rows, paced_threads
     cdef int bits
@@ -331,8 +341,6 @@ cdef class Network:
         self.network.l2 = l2
         self.parameters = aligned_zeros(offset, dtype)
         self.first_parameter = <void *> <uintptr_t> address(self.parameters)
-        self.workspace, self.scratch = Workspace(), Workspace()
-        self.row_losses, self.order, self.parts = Workspace(), Workspace(), Workspace()
 
     def __dealloc__(self):
         free(self.layers)
@@ -357,13 +365,13 @@ cdef class Network:
 
     @property
     def n_bytes(self):
-        """Bytes of memory by purpose."""
+
         return {
             "parameters": self.parameters.nbytes,
             "gradient": 0 if self.gradient is None else self.gradient.nbytes,
             "last finite parameters": 0 if self.previous is None else self.previous.nbytes,
-            "workspace": self.workspace.n_bytes + self.scratch.n_bytes + self.row_losses.n_bytes + self.parts.n_bytes,
-            "order of the rows": self.order.n_bytes,
+            "workspace": self.workspace_bytes,
+            "order of the rows": self.order_bytes,
         }
 
     def acquire(self):
@@ -420,30 +428,35 @@ cdef class Network:
         batch.x.by_elements = self.multiplies_elements(rows, goes_back)
         return batch
 
-    cdef int prepare(self, fastnn_training *t, Rows rows, int64_t batch_size, int64_t n_threads,
-                     Rows validation=None) except -1:
-        """Describe a training and give it memory, also for a forward pass over the validation rows."""
+    cdef Room prepare(self, fastnn_training *t, Rows rows, int64_t batch_size, int64_t n_threads, Rows validation=None):
+        """Describe a training and return the memory that it has, also for a forward pass over the validation rows."""
         cdef const fastnn_kernels *table = active_table(self.bits)
         cdef bint by_elements = self.multiplies_elements(rows, True)
         cdef int64_t n_parts = fastnn_parts(&self.network, batch_size), unit = FASTNN_ALIGNMENT * 8 // self.bits
+        cdef int64_t loss_rows
+        cdef Room room = Room()
         t.kernels, t.network, t.data = table, &self.network, self.batch_of(rows, True)
         t.batch_size, t.team = batch_size, NULL
         t.block_rows = table.network_block_rows(&self.network, by_elements,
                                                 FASTNN_PIECE_ROWS if n_parts else batch_size)
         t.workspace_bytes = (table.network_workspace(&self.network, by_elements, t.block_rows) + FASTNN_ALIGNMENT - 1
                              ) // FASTNN_ALIGNMENT * FASTNN_ALIGNMENT
-        t.workspace = <char *> self.workspace.reserve(t.workspace_bytes * (n_threads if n_parts else 1))
+        t.workspace = <char *> room.workspace.reserve(t.workspace_bytes * (n_threads if n_parts else 1))
         t.scratch_bytes = table.network_scratch(&self.network, by_elements, t.block_rows)
         if validation is not None:
             t.scratch_bytes = max(t.scratch_bytes, table.network_scratch(
                 &self.network, self.multiplies_elements(validation, False), validation.batch.rows))
-        t.scratch = <char *> self.scratch.reserve(t.scratch_bytes * n_threads)
-        t.row_losses = <double *> self.row_losses.reserve(
-            max(t.block_rows * n_threads, <int64_t> FASTNN_PREDICTION_ROWS) * sizeof(double))
+        t.scratch = <char *> room.scratch.reserve(t.scratch_bytes * n_threads)
+        loss_rows = t.block_rows * n_threads
+        if validation is not None:
+            loss_rows = max(loss_rows, <int64_t> FASTNN_PREDICTION_ROWS)
+        t.row_losses = <double *> room.row_losses.reserve(loss_rows * sizeof(double))
         t.part_stride = (self.network.n_parameters + unit - 1) // unit * unit
-        t.parts = self.parts.reserve(n_parts * t.part_stride * self.bits // 8)
+        t.parts = room.parts.reserve(n_parts * t.part_stride * self.bits // 8)
         t.update.parameters = self.first_parameter
-        return 0
+        self.workspace_bytes = (room.workspace.n_bytes + room.scratch.n_bytes + room.row_losses.n_bytes
+                                + room.parts.n_bytes)
+        return room
 
     cdef int attach(self, fastnn_training *t, Optimizer optimizer) except -1:
         """Give the training a gradient, the optimizer's constants and its state."""
@@ -492,13 +505,14 @@ cdef class Network:
         cdef int64_t epoch
         cdef double start = fastnn_seconds()
         cdef double[:, ::1] results
+        cdef Room room
         table = np.empty((3, learning_rates.shape[0]))  # of each epoch the two losses, and when it ended
         results = table
         memset(&f, 0, sizeof(f))
         self.check_unused()
         self.busy = True
         try:
-            self.prepare(&f.training, rows, batch_size, n_threads, watch.rows)
+            room = self.prepare(&f.training, rows, batch_size, n_threads, watch.rows)
             self.attach(&f.training, optimizer)
             f.team = fastnn_team_start(n_threads)
             if self.paced_rows == batch_size and self.paced_threads == n_threads:
@@ -513,7 +527,8 @@ cdef class Network:
             if order is not None:
                 f.order, f.shuffles_further = &order[0], True
             elif shuffle and batch_size < f.training.data.rows:
-                f.order = <int64_t *> self.order.reserve(f.training.data.rows * sizeof(int64_t))
+                f.order = <int64_t *> room.order.reserve(f.training.data.rows * sizeof(int64_t))
+            self.order_bytes = room.order.n_bytes
             generator = <fastnn_bit_generator *> PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
             f.next_random, f.next_half, f.random_state = generator.next_uint64, generator.next_uint32, generator.state
             f.validation.data.rows = 0
@@ -676,7 +691,7 @@ cdef class Network:
         self.check_unused()
         self.busy = True
         try:
-            self.prepare(&t, rows, rows.batch.rows, n_threads)
+            _room = self.prepare(&t, rows, rows.batch.rows, n_threads)  # keeps it alive
             self.reserve_gradient(&t)
             with nogil:
                 t.team = fastnn_team_start(n_threads)

@@ -200,15 +200,18 @@ class AdamW(Option):
 Optimizer: TypeAlias = SGD | RMSProp | Adam | AdamW
 
 
+def _check_clip_norm(value: object) -> float | None:
+    return None if value is None else checks.number(value, "clip_norm", above=0)
+
+
+DEFAULT = Adam()  # made once, for its fields take longer to check than a small network's step
+
+
 def check_optimizer(value: object) -> Optimizer:
     """Return value if it is an optimizer, and Adam() for None."""
     if value is None:
-        return Adam()
+        return DEFAULT
     if not isinstance(value, (SGD, RMSProp, Adam, AdamW)):
         names = ", ".join(f"fastnn.{cls.__name__}" for cls in (SGD, RMSProp, Adam, AdamW))
         raise TypeError(f"optimizer must be None or an instance of one of {names}; got {value!r}")
     return value
-
-
-def _check_clip_norm(value: object) -> float | None:
-    return None if value is None else checks.number(value, "clip_norm", above=0)

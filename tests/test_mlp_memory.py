@@ -73,6 +73,11 @@ def peak(act):
     before = counter.forget_peak()
     act()
     return counter.peak_bytes() - before
+
+def kept(act):
+    before = counter.forget_peak()
+    act()
+    return counter.forget_peak() - before
 """
 
 
@@ -205,3 +210,24 @@ print(json.dumps(found))
 """)
     for name, (parameters, copies, peak) in found.items():
         assert peak <= (2 + copies + 2) * parameters + (12 << 20), (name, peak / parameters)
+
+
+def test_what_a_fit_keeps(counted):
+    """The gradient, the last finite parameters and Adam's two moments, but not the room of its steps."""
+    found = counted("""
+x, y, found = rng.normal(size=(20_000, 20)), rng.random((20_000, 3)), []
+for sizes in ((20, 3), (20, 64, 3), (20, 300, 300, 3)):
+    for batch_size in (32, 1000):
+        nets = [fastnn.MLP(sizes, seed=0) for _ in range(10)]
+        fit = lambda net: net.fit(x, y, validation_data=(x, y), batch_size=batch_size, n_threads=2)
+        for act in fit, lambda net: net.loss_and_gradient(x, y):
+            for net in nets[:2]:
+                act(net)
+            found.append([net.parameters.nbytes, kept(lambda: [act(net) for net in nets[2:]]) / len(nets[2:])])
+print(json.dumps(found))
+""")
+    fits, gradients = found[::2], found[1::2]
+    for parameters, kept in fits:
+        assert 4 * parameters <= kept < 4 * parameters + 6000, kept
+    for _, kept in gradients:
+        assert kept < 1000

@@ -60,12 +60,12 @@ static int in_epilogue(const group *g, int64_t l) {
  * their rows are so far apart that a column's fall on few of the cache's sets; else it gained nothing (n = 512: 3 %,
  * 320: -3 %). */
 static void forward_products(const group *g, int64_t l) {
-    enum { FEW_PANELS = 4, NEAR_BYTES = 32 * 1024, FAR_APART = 2048 };
+    enum { FEW_PANELS = 4, FAR_APART = 2048 };
     const layer *of = g->w->layers + l;
     const int64_t lanes = g->block.lanes, n = of->n_outputs, k = of->n_inputs + of->bias;
     const int64_t size = panel_size(g->w, l + 1, g->block);
     const int64_t row_bytes = n * (int64_t)sizeof(real);
-    const int copies = g->panels >= FEW_PANELS && k * row_bytes > NEAR_BYTES && row_bytes >= FAR_APART;
+    const int copies = g->panels >= FEW_PANELS && k * row_bytes > UNPACKED_BYTES && row_bytes >= FAR_APART;
     real *z = group_inputs(g, l + 1);
     panels_times(g, z, size, transposed(g->parameters + of->weights, n), group_inputs(g, l),
                  panel_size(g->w, l, g->block), (epilogue){in_epilogue(g, l) ? RELU : NO_EPILOGUE, NULL, 0}, n, k,

@@ -101,12 +101,23 @@ static int takes_rows(const layer *first) {
     return first->n_inputs >= 2 * first->n_outputs && (first->n_outputs >= TILE_COLUMNS || first->n_inputs >= MANY);
 }
 
+/* Weights of up to so many bytes stay in the first cache and are never packed. */
+enum { UNPACKED_BYTES = 32 * 1024 };
+
+_Static_assert((int)UNPACKED_BYTES <= (int)PACK_BYTES, "what packs_a says yes to has room");
+
 static int64_t packed_size(const network *w, rows_layout r) {
     const layer *first = w->layers;
+    int64_t size = 0;
     if (r.lanes == 1) return 0;
-    if (r.by_elements || !takes_rows(first)) return PACKED_A;
-    const int64_t product = gemm_workspace(r.rows, first->n_outputs, first->n_inputs) / (int64_t)sizeof(real);
-    return product > PACKED_A ? product : PACKED_A;
+    if (!r.by_elements && takes_rows(first))
+        size = gemm_workspace(r.rows, first->n_outputs, first->n_inputs) / (int64_t)sizeof(real);
+    for (int64_t l = 0; l < w->n_layers; l++) {
+        const layer *of = w->layers + l;
+        if ((of->n_inputs + of->bias) * of->n_outputs * (int64_t)sizeof(real) > UNPACKED_BYTES && size < PACKED_A)
+            size = PACKED_A;
+    }
+    return size;
 }
 
 static network_scratch_parts scratch_parts(const network *w, int by_elements, int64_t most_rows, char *scratch,
