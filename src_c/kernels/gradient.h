@@ -64,11 +64,11 @@ INLINE vec lane_sums(lane_rows of, const int inputs) {
         of.deltas += LANE_PANELS * of.delta_panel;
     }
     UNROLL
-    for (int h = 2; h <= LANE_VECTORS; h *= 2) {
+    for (int half = LANE_VECTORS / 2; half > 0; half /= 2) {
         UNROLL
-        for (int v = 0; v < LANE_VECTORS / h; v++) {
+        for (int v = 0; v < half; v++) {
             UNROLL
-            for (int i = 0; i < inputs; i++) sum[v][i] = v_add(sum[v][i], sum[v + LANE_VECTORS / h][i]);
+            for (int i = 0; i < inputs; i++) sum[v][i] = v_add(sum[v][i], sum[v + half][i]);
         }
     }
     return v_add(v_zero(), v_sums(sum[0])); /* no -0, which would tell how many lanes were empty */
