@@ -45,6 +45,12 @@ def target_machine() -> str:
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
 
 
+def has_avx512() -> bool:
+    """Whether this processor says so, where it can be asked."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and "avx512vl" in cpuinfo.read_text()
+
+
 class BuildExtensions(build_ext):
     """build_ext that compiles the tables of kernels and links them into fastnn._kernels."""
 
@@ -111,9 +117,7 @@ class BuildExtensions(build_ext):
         """Name what SIMDe has to stand in for on this machine."""
         if target_machine() != "x86_64":
             raise SystemExit("FASTNN_BUILD: 'emulate' needs an x86-64 machine")
-        cpuinfo = Path("/proc/cpuinfo")
-        native = cpuinfo.exists() and "avx512vl" in cpuinfo.read_text()
-        return ["neon"] if native else ["avx512", "neon"]
+        return ["neon"] if has_avx512() else ["avx512", "neon"]
 
     def instruction_sets(self) -> dict[str, list[str]]:
         """Map each instruction set to build to the flags that it needs."""
@@ -126,6 +130,9 @@ class BuildExtensions(build_ext):
             # -O1, for SIMDe's code takes minutes at -O3; no psabi notes, for all calls that pass 512 bits are inlined.
             flags = [*X86_64_FLAGS["avx2"], "-O1", "-Wno-psabi"]
             sets |= dict.fromkeys(self.emulated_instruction_sets(), flags)
+        elif "sanitize" in build_options() and "avx512" in sets and not has_avx512():
+            # To sanitize it takes minutes, and none of it could run here.
+            sets |= {"avx512": [*sets["avx512"], "-fno-sanitize=all"]}
         return sets
 
     def compile(self, source: str, folder: str, macros: list[tuple[str, str]], flags: list[str]) -> list[str]:

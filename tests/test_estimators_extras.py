@@ -56,7 +56,7 @@ class TestNetworks:
             net, other = (regressor(loss=loss, solver=solver).fit(X, NUMBER) for loss in ("absolute_error", "mae"))
             assert same(net, other)
             assert clone(net).loss == "absolute_error"
-            with pytest.raises(ValueError, match="MLPRegressor.*absolute_error"):
+            with pytest.raises(ValueError, match=r"MLPRegressor.*absolute_error"):
                 net.to_sklearn()
         net = regressor(loss="absolute_error").partial_fit(X, NUMBER).set_params(loss="mae").partial_fit(X, NUMBER)
         other = regressor(loss="mae").partial_fit(X, NUMBER).partial_fit(X, NUMBER)
