@@ -93,9 +93,6 @@ class Watch:
     def best_parameters(self) -> NDArray[Any] | None: ...
 
 @disjoint_base
-class Room: ...
-
-@disjoint_base
 class Network:
     def __new__(
         cls,

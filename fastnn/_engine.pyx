@@ -285,16 +285,6 @@ cdef class Watch:
         self.best_parameters = kept
 
 
-cdef class Room:
-    """What the steps of one training work with. It ends with the call: of many networks that are kept, none holds more
-    than its parameters and what the next fit goes on with."""
-    cdef Workspace workspace, scratch, row_losses, order, parts
-
-    def __cinit__(self):
-        self.workspace, self.scratch = Workspace(), Workspace()
-        self.row_losses, self.order, self.parts = Workspace(), Workspace(), Workspace()
-
-
 cdef class Network:
     """The parameters of a network, one flat block, and what is done with them.
 
@@ -365,7 +355,7 @@ cdef class Network:
 
     @property
     def n_bytes(self):
-
+        """Bytes of memory by purpose, the last two while the last training ran."""
         return {
             "parameters": self.parameters.nbytes,
             "gradient": 0 if self.gradient is None else self.gradient.nbytes,
@@ -428,34 +418,43 @@ cdef class Network:
         batch.x.by_elements = self.multiplies_elements(rows, goes_back)
         return batch
 
-    cdef Room prepare(self, fastnn_training *t, Rows rows, int64_t batch_size, int64_t n_threads, Rows validation=None):
-        """Describe a training and return the memory that it has, also for a forward pass over the validation rows."""
+    cdef Workspace prepare(self, fastnn_training *t, Rows rows, int64_t batch_size, int64_t n_threads,
+                           Rows validation=None):
+        """Describe a training and return the memory that it has, also for a forward pass over the validation rows.
+
+        It ends with the call: of many networks that are kept, none holds more than its parameters and what the next
+        fit goes on with. It is one block, for of several glibc would return the last to the system with each call, and
+        to get its pages again takes up to half as long as a step.
+        """
         cdef const fastnn_kernels *table = active_table(self.bits)
         cdef bint by_elements = self.multiplies_elements(rows, True)
         cdef int64_t n_parts = fastnn_parts(&self.network, batch_size), unit = FASTNN_ALIGNMENT * 8 // self.bits
-        cdef int64_t loss_rows
-        cdef Room room = Room()
+        cdef int64_t loss_rows, workspace_bytes, scratch_bytes, parts_bytes
+        cdef Workspace room = Workspace()
         t.kernels, t.network, t.data = table, &self.network, self.batch_of(rows, True)
         t.batch_size, t.team = batch_size, NULL
         t.block_rows = table.network_block_rows(&self.network, by_elements,
                                                 FASTNN_PIECE_ROWS if n_parts else batch_size)
         t.workspace_bytes = (table.network_workspace(&self.network, by_elements, t.block_rows) + FASTNN_ALIGNMENT - 1
                              ) // FASTNN_ALIGNMENT * FASTNN_ALIGNMENT
-        t.workspace = <char *> room.workspace.reserve(t.workspace_bytes * (n_threads if n_parts else 1))
         t.scratch_bytes = table.network_scratch(&self.network, by_elements, t.block_rows)
         if validation is not None:
             t.scratch_bytes = max(t.scratch_bytes, table.network_scratch(
                 &self.network, self.multiplies_elements(validation, False), validation.batch.rows))
-        t.scratch = <char *> room.scratch.reserve(t.scratch_bytes * n_threads)
         loss_rows = t.block_rows * n_threads
         if validation is not None:
             loss_rows = max(loss_rows, <int64_t> FASTNN_PREDICTION_ROWS)
-        t.row_losses = <double *> room.row_losses.reserve(loss_rows * sizeof(double))
         t.part_stride = (self.network.n_parameters + unit - 1) // unit * unit
-        t.parts = room.parts.reserve(n_parts * t.part_stride * self.bits // 8)
+        # All but the last are whole cache lines, so each begins on one.
+        workspace_bytes = t.workspace_bytes * (n_threads if n_parts else 1)
+        scratch_bytes = t.scratch_bytes * n_threads
+        parts_bytes = n_parts * t.part_stride * self.bits // 8
+        t.workspace = <char *> room.reserve(workspace_bytes + scratch_bytes + parts_bytes + loss_rows * sizeof(double))
+        t.scratch = t.workspace + workspace_bytes
+        t.parts = t.scratch + scratch_bytes
+        t.row_losses = <double *> (<char *> t.parts + parts_bytes)
         t.update.parameters = self.first_parameter
-        self.workspace_bytes = (room.workspace.n_bytes + room.scratch.n_bytes + room.row_losses.n_bytes
-                                + room.parts.n_bytes)
+        self.workspace_bytes = room.n_bytes
         return room
 
     cdef int attach(self, fastnn_training *t, Optimizer optimizer) except -1:
@@ -505,14 +504,14 @@ cdef class Network:
         cdef int64_t epoch
         cdef double start = fastnn_seconds()
         cdef double[:, ::1] results
-        cdef Room room
+        cdef Workspace order_room = Workspace()
         table = np.empty((3, learning_rates.shape[0]))  # of each epoch the two losses, and when it ended
         results = table
         memset(&f, 0, sizeof(f))
         self.check_unused()
         self.busy = True
         try:
-            room = self.prepare(&f.training, rows, batch_size, n_threads, watch.rows)
+            _room = self.prepare(&f.training, rows, batch_size, n_threads, watch.rows)  # keeps it alive
             self.attach(&f.training, optimizer)
             f.team = fastnn_team_start(n_threads)
             if self.paced_rows == batch_size and self.paced_threads == n_threads:
@@ -527,8 +526,8 @@ cdef class Network:
             if order is not None:
                 f.order, f.shuffles_further = &order[0], True
             elif shuffle and batch_size < f.training.data.rows:
-                f.order = <int64_t *> room.order.reserve(f.training.data.rows * sizeof(int64_t))
-            self.order_bytes = room.order.n_bytes
+                f.order = <int64_t *> order_room.reserve(f.training.data.rows * sizeof(int64_t))
+            self.order_bytes = order_room.n_bytes
             generator = <fastnn_bit_generator *> PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
             f.next_random, f.next_half, f.random_state = generator.next_uint64, generator.next_uint32, generator.state
             f.validation.data.rows = 0
