@@ -261,10 +261,12 @@ CHANGES = pytest.mark.parametrize(
     [
         ("adam", {"beta_1": 0.5}),
         ("adam", {"beta_2": 0.9}),
+        ("adam", {"epsilon": 1e-3}),
         ("adam", {"learning_rate_init": 0.1}),
         ("adam", {"alpha": 3.0}),
         ("adam", {"solver": "sgd"}),
         ("sgd", {"momentum": 0.1}),
+        ("sgd", {"nesterovs_momentum": False}),
         ("sgd", {"learning_rate": "invscaling"}),
     ],
     ids=str,
