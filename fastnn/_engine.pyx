@@ -45,6 +45,7 @@ from fastnn._kernels cimport (
     fastnn_loss_and_gradient,
     fastnn_network,
     fastnn_pace,
+    fastnn_part_behind,
     fastnn_parts,
     fastnn_predict,
     fastnn_prediction,
@@ -449,10 +450,11 @@ cdef class Network:
         workspace_bytes = t.workspace_bytes * (n_threads if n_parts else 1)
         scratch_bytes = t.scratch_bytes * n_threads
         parts_bytes = n_parts * t.part_stride * self.bits // 8
-        t.workspace = <char *> room.reserve(workspace_bytes + scratch_bytes + parts_bytes + loss_rows * sizeof(double))
-        t.scratch = t.workspace + workspace_bytes
-        t.parts = t.scratch + scratch_bytes
-        t.row_losses = <double *> (<char *> t.parts + parts_bytes)
+        t.workspace = <char *> room.reserve(workspace_bytes + scratch_bytes + parts_bytes + loss_rows * sizeof(double)
+                                            + 3 * FASTNN_ALIGNMENT)
+        t.scratch = fastnn_part_behind(t.workspace + workspace_bytes)
+        t.parts = fastnn_part_behind(t.scratch + scratch_bytes)
+        t.row_losses = <double *> fastnn_part_behind(<char *> t.parts + parts_bytes)
         t.update.parameters = self.first_parameter
         self.workspace_bytes = room.n_bytes
         return room

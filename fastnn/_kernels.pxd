@@ -9,6 +9,7 @@ ctypedef fused floating:
 
 cdef extern from "fastnn.h" nogil:
     int FASTNN_ALIGNMENT
+    char *fastnn_part_behind(char *end) noexcept nogil
 
     int FASTNN_IDENTITY, FASTNN_SIGMOID, FASTNN_TANH, FASTNN_RELU, FASTNN_LEAKY_RELU, FASTNN_ELU, FASTNN_SOFTPLUS
     int FASTNN_GELU, FASTNN_SILU, FASTNN_SIN, FASTNN_EXP

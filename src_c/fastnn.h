@@ -20,6 +20,20 @@ enum {
     FASTNN_PARTS = 16 /* of a large batch's gradient, see fastnn_parts */
 };
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <stddef.h>
+void __asan_poison_memory_region(const volatile void *begin, size_t n_bytes);
+#endif
+
+/* A block of memory that is cut into parts leaves a gap of FASTNN_ALIGNMENT bytes behind each, whose end this is: where
+ * the next begins. With AddressSanitizer, what touches the gap is found, as if the parts were blocks of their own. */
+static inline char *fastnn_part_behind(char *end) {
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_poison_memory_region(end, FASTNN_ALIGNMENT);
+#endif
+    return end + FASTNN_ALIGNMENT;
+}
+
 /* What a layer does to its sums z = x w + b: a = f(z). leaky_relu's slope is 0.01, elu's alpha 1, gelu the exact
  * one. */
 enum {
