@@ -249,4 +249,4 @@ net = fastnn.MLP([64, 512, 512, 10], seed=0)
 act_and_count()
 print(-act_and_count() + act_and_count())
 """)
-        assert faults < 100, act
+        assert faults < 100, act  # Python's own; the pages of the room are some 100 in each of the ten calls
