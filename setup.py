@@ -66,9 +66,9 @@ class BuildExtensions(build_ext):
         if "sanitize" in build_options():
             extension.extra_link_args = ["-fsanitize=address,undefined"]
         if extension.name == "fastnn._kernels":
-            extension.extra_objects = self.compile_kernels()
-        elif extension.name == "fastnn._engine":
-            extension.extra_objects = self.compile_loops()
+            extension.extra_objects = [*self.compile_kernels(), *self.compile_loops("multiplying", "team", "multiply")]
+        elif extension.name == "fastnn._engine":  # team.c keeps no state, so two copies are as good as one
+            extension.extra_objects = self.compile_loops("training", "team", "shuffle", "train", "predict", "fit")
         super().build_extension(extension)
 
     @property
@@ -107,10 +107,9 @@ class BuildExtensions(build_ext):
         with ThreadPoolExecutor(self.parallel) as pool:
             return [object_ for objects in pool.map(lambda job: self.compile(*job), jobs) for object_ in objects]
 
-    def compile_loops(self) -> list[str]:
-        """Compile what drives the kernels, for the platform's baseline."""
-        names = ("team", "shuffle", "train", "predict", "fit")
-        objects = [self.compile(f"src_c/{name}.c", name, [], []) for name in names]
+    def compile_loops(self, folder: str, *names: str) -> list[str]:
+        """Compile what drives the kernels, for the platform's baseline, into a folder that no other extension uses."""
+        objects = [self.compile(f"src_c/{name}.c", folder, [], []) for name in names]
         return [object_ for each in objects for object_ in each]
 
     def emulated_instruction_sets(self) -> list[str]:

@@ -12,7 +12,7 @@ from harness import Contender
 
 import fastnn
 
-PARTS = ("training", "elementwise", "products", "threaded", "gemm", "import")
+PARTS = ("training", "elementwise", "products", "gemm", "import")
 TOLERANCE = 1e-9  # between the results of NumPy's loop and another's
 LARGEST = 10_000_000  # elements
 LARGEST_QUICK = 20_000
@@ -46,8 +46,6 @@ def measure_part(part, options, settings, progress):
         return functions.measure_elementwise(settings, progress, largest)
     if part == "products":
         return functions.measure_products(settings, progress, largest)
-    if part == "threaded":
-        return functions.measure_threaded(options, progress)
     if part == "gemm":
         return functions.measure_gemm(settings, progress, largest)
     return measure_import(5 if options.quick else 41, progress)
@@ -133,7 +131,7 @@ def print_summary(results):
         print(f"{contender['name']:<16}{time:>9.3f} us per iteration {ratio:>8.1f}x fastnn's train")
     for name, reason in results.get("training", {}).get("missing", {}).items():
         print(f"{name:<16}  missing: {reason}")
-    for part in ("elementwise", "products", "threaded"):
+    for part in ("elementwise", "products"):
         ratios = [case["times_fastnn"]["median"] for case in results.get(part, [])]
         if ratios:
             slower = f"{sum(ratio < 1 for ratio in ratios)} of {len(ratios)} cases slower than NumPy"

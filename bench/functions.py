@@ -1,9 +1,6 @@
 """What the book's network is made of, beside NumPy and the FMA peak: elementwise functions and matrix products."""
 
-import json
-import subprocess
 import sys
-from pathlib import Path
 
 import harness
 import numpy as np
@@ -32,7 +29,6 @@ PRODUCTS = {
     "a transposed": [(32, 32, 32), (256, 256, 256), (128, 784, 128), (1_024, 1_024, 1_024)],
     "b transposed": [(32, 32, 32), (256, 256, 256), (128, 784, 128), (1_024, 1_024, 1_024)],
 }
-THREADED = [(n, n, n) for n in (128, 256, 512, 1_024, 1_825)]
 LAYERS = [(32, 8, 32), (32, 32, 16), (32, 128, 64), (128, 784, 128), (256, 1_024, 1_024), (1_024, 1_024, 1_024)]
 
 
@@ -55,10 +51,10 @@ def measure_elementwise(settings, progress, largest):
     return results
 
 
-def measure_products(settings, progress, largest, shapes=None):
+def measure_products(settings, progress, largest):
     """NumPy's time over fastnn's, for each shape of matrix product and dtype."""
     results = []
-    for kind, sizes in (shapes or PRODUCTS).items():
+    for kind, sizes in PRODUCTS.items():
         for dtype in DTYPES:
             for m, k, n in sizes:
                 if elements(m, k, n) > largest:
@@ -139,12 +135,3 @@ def shares_of_peak(a, b, settings):
         "numpy_share": measured.ratio("peak", "NumPy"),
         "times_fastnn": measured.ratio("NumPy", "fastnn"),
     }
-
-
-def measure_threaded(options, progress):
-    """NumPy with its default number of threads over fastnn with one, in a process of its own."""
-    progress("matmul beside NumPy's default threads")
-    command = [sys.executable, str(Path(__file__).with_name("threads.py")), *(["--quick"] if options.quick else [])]
-    environment = harness.default_threads_environment()
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)

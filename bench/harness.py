@@ -51,9 +51,11 @@ def run_in_threads(threads):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | wanted)
 
 
-def default_threads_environment():
-    """Return the environment for a subprocess that is not limited to one thread."""
-    return {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
+def run_in_default_threads():
+    """Start the running script again without the limits on threads that the environment sets, if there are any."""
+    free = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
+    if len(free) < len(os.environ):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], free)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ def machine(results):
     """Say where the numbers come from."""
     its = results["machine"]
     commit = f"{its['commit'][:10]}{' with changes' if its['dirty'] else ''}"
-    threads = {1: "one thread", 2: "two threads"}[results.get("threads", 1)]
+    n_threads = results.get("threads", 1)
+    threads = {1: "one thread", 2: "two threads"}.get(n_threads, f"{n_threads} threads")
     smoke = " **A smoke run: these numbers mean nothing.**" if results["quick"] else ""
     return (
         f"Medians of {results['rounds']} interleaved rounds in {threads} on {its['processor']}, {its['cores']} cores, "
@@ -112,11 +113,15 @@ def matmul(results):
 
 
 def threaded(results):
-    """NumPy's time with its default threads over fastnn's with one."""
-    cases = by_shape_and_dtype(results["threaded"])
-    rows = [[size, *(times(pair[dtype]["times_fastnn"]) for dtype in DTYPES)] for size, pair in cases.items()]
-    cores = results["machine"]["cores"]
-    return table([f"`matmul` in one thread, NumPy in its default on {cores} cores", *DTYPES], rows)
+    """Compare one thread, and NumPy, with fastnn and its default number of threads."""
+    columns = [(dtype, name) for dtype in DTYPES for name in ("one thread", "NumPy")]
+    rows = []
+    for size, pair in by_shape_and_dtype(results["products"]).items():
+        rows.append([f"`matmul`, {size}", *(times(pair[dtype]["times_fastnn"][name]) for dtype, name in columns)])
+    for case in results["predictions"]:
+        rows.append([f"`predict`, {case['name']}, {case['rows']:,} rows", times(case["times_fastnn"]["one thread"])])
+    head = [f"default threads on {results['machine']['cores']} cores", *map(", ".join, columns)]
+    return table(head, [row + [""] * (len(head) - len(row)) for row in rows])
 
 
 def gemm(results):
@@ -224,7 +229,8 @@ TABLES = {
     "book": ("book", training),
     "elementwise": ("book", elementwise),
     "matmul": ("book", matmul),
-    "threaded": ("book", threaded),
+    "threads": ("threads", threaded),
+    "threads_machine": ("threads", machine),
     "gemm": ("book", gemm),
     "import": ("book", imports),
     "train_machine": ("train", machine),

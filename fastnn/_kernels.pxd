@@ -8,7 +8,7 @@ ctypedef fused floating:
 
 
 cdef extern from "fastnn.h" nogil:
-    int FASTNN_ALIGNMENT
+    int FASTNN_ALIGNMENT, FASTNN_ROWS_UNIT
     char *fastnn_part_behind(char *end) noexcept nogil
 
     int FASTNN_IDENTITY, FASTNN_SIGMOID, FASTNN_TANH, FASTNN_RELU, FASTNN_LEAKY_RELU, FASTNN_ELU, FASTNN_SOFTPLUS
@@ -122,6 +122,19 @@ cdef extern from "fastnn.h" nogil:
 
     fastnn_team *fastnn_team_start(int64_t n_threads) noexcept nogil
     void fastnn_team_stop(fastnn_team *team) noexcept nogil
+
+    ctypedef struct fastnn_multiplication:
+        const fastnn_kernels *kernels
+        void *c
+        int64_t c_row_stride, c_column_stride
+        fastnn_matrix a, b
+        bint accumulate
+        int64_t m, n, k
+        char *scratch
+        int64_t scratch_bytes
+        fastnn_team *team
+
+    void fastnn_multiply(const fastnn_multiplication *multiplication) noexcept nogil
 
     ctypedef struct fastnn_training:
         const fastnn_kernels *kernels

@@ -50,16 +50,20 @@ def activation_backward(
 ) -> None: ...
 @overload
 def matmul(
-    a: NDArray[_Floating], b: NDArray[_Floating], out: NDArray[_Floating] | None = None
+    a: NDArray[_Floating],
+    b: NDArray[_Floating],
+    out: NDArray[_Floating] | None = None,
+    n_threads: int | None = None,
 ) -> NDArray[_Floating]: ...
 @overload
-def matmul(a: ArrayLike, b: ArrayLike, out: NDArray[Any] | None = None) -> Any: ...
+def matmul(a: ArrayLike, b: ArrayLike, out: NDArray[Any] | None = None, n_threads: int | None = None) -> Any: ...
 def gemm(
     c: NDArray[_Floating],
     a: NDArray[_Floating],
     b: NDArray[_Floating],
     accumulate: bool = False,
     repeats: int = 1,
+    n_threads: int = 1,
 ) -> None: ...
 def sum_squared_error(output: NDArray[_Floating], y: NDArray[_Floating]) -> float: ...
 def two_layer_forward(

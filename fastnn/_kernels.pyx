@@ -168,6 +168,7 @@ ctypedef void (*elementwise)(void *out, const void *x, int64_t n) noexcept nogil
 
 cdef enum:
     WITH_THE_GIL = 4096  # elements or multiply-adds: some microseconds, less than another thread would wait for
+    ONE_THREADS_WORK = 1_000_000  # multiply-adds: fewer are not worth the question how many threads there may be
 
 
 cdef bint map_view(floating[::1] out, const floating[::1] x, elementwise kernel) except -1:
@@ -324,21 +325,37 @@ cdef inline fastnn_matrix matrix_of(const floating[:, :] view) noexcept:
 
 
 cdef int product(const fastnn_kernels *table, fastnn_matrix c, fastnn_matrix a, fastnn_matrix b, bint accumulate,
-                 int64_t m, int64_t n, int64_t k, int64_t repeats) except -1:
+                 int64_t m, int64_t n, int64_t k, int64_t n_threads=1, int64_t repeats=1) except -1:
     """C = [C +] A B, `repeats` times; c too is described by a fastnn_matrix."""
     cdef Workspace workspace = Workspace.__new__(Workspace)
-    cdef void *scratch = workspace.reserve(table.gemm_workspace(m, n, k))
+    cdef fastnn_multiplication w
     cdef int64_t _
+    w.kernels, w.team, w.accumulate, w.m, w.n, w.k = table, NULL, accumulate, m, n, k
+    w.c, w.c_row_stride, w.c_column_stride, w.a, w.b = <void *> c.data, c.row_stride, c.column_stride, a, b
+    w.scratch_bytes = table.gemm_workspace(m, n, k) // FASTNN_ALIGNMENT * FASTNN_ALIGNMENT + FASTNN_ALIGNMENT
+    w.scratch = <char *> workspace.reserve(n_threads * w.scratch_bytes)
     if m * n * k <= WITH_THE_GIL and repeats == 1:
-        table.gemm(<void *> c.data, c.row_stride, c.column_stride, a, b, accumulate, m, n, k, scratch)
-    else:
-        with nogil:
-            for _ in range(repeats):
-                table.gemm(<void *> c.data, c.row_stride, c.column_stride, a, b, accumulate, m, n, k, scratch)
+        fastnn_multiply(&w)
+        return 0
+    with nogil:
+        w.team = fastnn_team_start(n_threads)
+        for _ in range(repeats):
+            fastnn_multiply(&w)
+        fastnn_team_stop(w.team)
     return 0
 
 
-def gemm(floating[:, :] c, const floating[:, :] a, const floating[:, :] b, bint accumulate=False, int64_t repeats=1):
+cdef int64_t threads_of(object n_threads, int64_t m, int64_t n, int64_t k) except -1:
+    """How many threads a product starts: as any call, but no more than find something to do."""
+    cdef double work = <double> m * n * k
+    if n_threads is None and work < ONE_THREADS_WORK:
+        return 1
+    from fastnn import threads  # which imports this module
+    return min(threads.threads_of_call(n_threads, work), (max(m, n, 1) - 1) // FASTNN_ROWS_UNIT + 1)
+
+
+def gemm(floating[:, :] c, const floating[:, :] a, const floating[:, :] b, bint accumulate=False,
+         int64_t repeats=1, int64_t n_threads=1):
     """C = A B, or C += A B: the kernel itself, `repeats` times over so that a benchmark can leave Python out."""
     cdef fastnn_matrix left, right
     if a.shape[1] != b.shape[0] or c.shape[0] != a.shape[0] or c.shape[1] != b.shape[1]:
@@ -348,7 +365,7 @@ def gemm(floating[:, :] c, const floating[:, :] a, const floating[:, :] b, bint 
         if a.shape[1] > 0:
             left, right = matrix_of(a), matrix_of(b)
         product(table_of[floating](NULL), matrix_of[floating](c), left, right, accumulate, c.shape[0], c.shape[1],
-                a.shape[1], repeats)
+                a.shape[1], n_threads, repeats)
 
 
 # matmul reads its arrays through the buffer protocol itself: for a small product a typed memoryview, or a question to
@@ -387,7 +404,7 @@ cdef bint overlap(const Py_buffer *a, const Py_buffer *b) noexcept nogil:
     return first[0] < second[1] and second[0] < first[1]
 
 
-cdef object multiply(object a, object b, object out, object dtype):
+cdef object multiply(object a, object b, object out, object dtype, object n_threads):
     """The product of two matrices of dtype, in out or a new array; None where a or b has to be copied first."""
     cdef Py_buffer left, right
     PyObject_GetBuffer(a, &left, PyBUF_STRIDES)
@@ -396,16 +413,16 @@ cdef object multiply(object a, object b, object out, object dtype):
         try:
             if not is_direct(&left) or not is_direct(&right):
                 return None
-            return multiply_into(&left, &right, out, dtype)
+            return multiply_into(&left, &right, out, dtype, n_threads)
         finally:
             PyBuffer_Release(&right)
     finally:
         PyBuffer_Release(&left)
 
 
-cdef object multiply_into(const Py_buffer *a, const Py_buffer *b, object out, object dtype):
+cdef object multiply_into(const Py_buffer *a, const Py_buffer *b, object out, object dtype, object n_threads):
     cdef Py_buffer c
-    cdef int64_t m = a.shape[0], n = b.shape[1], k = a.shape[1]
+    cdef int64_t m = a.shape[0], n = b.shape[1], k = a.shape[1], threads
     cdef bint direct = True
     cdef object result = out
     if k != b.shape[0]:
@@ -414,6 +431,7 @@ cdef object multiply_into(const Py_buffer *a, const Py_buffer *b, object out, ob
         result = empty((m, n), dtype)
     else:
         check_out(out, (m, n), dtype)
+    threads = threads_of(n_threads, m, n, k)
     if m == 0 or n == 0:
         return result
     PyObject_GetBuffer(result, &c, PyBUF_STRIDES | PyBUF_WRITABLE)
@@ -421,19 +439,20 @@ cdef object multiply_into(const Py_buffer *a, const Py_buffer *b, object out, ob
         if out is not None:
             direct = is_direct(&c) and not (k > 0 and (overlap(&c, a) or overlap(&c, b)))
         if direct:
-            product(active_table(8 * a.itemsize), matrix_in(&c), matrix_in(a), matrix_in(b), False, m, n, k, 1)
+            product(active_table(8 * a.itemsize), matrix_in(&c), matrix_in(a), matrix_in(b), False, m, n, k,
+                    threads)
     finally:
         PyBuffer_Release(&c)
     if not direct:
-        out[...] = multiply_into(a, b, None, dtype)
+        out[...] = multiply_into(a, b, None, dtype, n_threads)
     return result
 
 
-def matmul(a, b, out=None):
-    """Multiply two matrices, by one thread.
+def matmul(a, b, out=None, n_threads=None):
+    """Multiply two matrices.
 
     Each element of the product is one chain of fused multiply-adds over the inner dimension in order, so the result has
-    the same bits on every machine, and a row of it does not depend on the rows around.
+    the same bits on every machine and for any number of threads, and a row of it does not depend on the rows around.
 
     Parameters
     ----------
@@ -444,6 +463,9 @@ def matmul(a, b, out=None):
         operands are read where they lie.
     out : ndarray, optional
         Where to put the result: its shape and dtype. May overlap a or b, at the cost of a copy.
+    n_threads : int, optional
+        At most so many threads; by default as many as the process may use, where the product is large enough to gain
+        from them.
 
     Returns
     -------
@@ -453,19 +475,19 @@ def matmul(a, b, out=None):
     Raises
     ------
     TypeError
-        If an operand is not real numbers, or out is not an array of the result's dtype.
+        If an operand is not real numbers, out is not an array of the result's dtype, or n_threads is not an integer.
     ValueError
-        If the shapes do not fit, or out is read-only.
+        If the shapes do not fit, out is read-only, or n_threads is less than 1.
     """
     cdef object result = None
     # Most calls are of this kind, and quick: what is asked of an array object costs more than a small product.
     if type(a) is ndarray and type(b) is ndarray and a.dtype is b.dtype and a.ndim == 2 and b.ndim == 2:
         if a.dtype is FLOAT64 or a.dtype is FLOAT32:
-            result = multiply(a, b, out, a.dtype)
-    return multiply_converted(a, b, out) if result is None else result
+            result = multiply(a, b, out, a.dtype, n_threads)
+    return multiply_converted(a, b, out, n_threads) if result is None else result
 
 
-cdef object multiply_converted(object a, object b, object out):
+cdef object multiply_converted(object a, object b, object out, object n_threads):
     """The product of whatever can be turned into matrices."""
     left, right = as_floating(a, "a"), as_floating(b, "b")
     for name, array in (("a", left), ("b", right)):
@@ -480,7 +502,7 @@ cdef object multiply_converted(object a, object b, object out):
         check_out(out, shape, dtype)
     left = left if left.ndim == 2 else left[None, :]
     right = right if right.ndim == 2 else right[:, None]
-    result = multiply(left, right, None, dtype).reshape(shape)
+    result = multiply(left, right, None, dtype, n_threads).reshape(shape)
     if out is None:
         return result if len(shape) else result[()]
     out[...] = result

@@ -15,7 +15,7 @@ extern "C" {
 
 enum {
     FASTNN_ALIGNMENT = 64,
-    FASTNN_ROWS_UNIT = 32, /* in which the rows of a block may be shared out among threads */
+    FASTNN_ROWS_UNIT = 32, /* in which rows, or a product's columns, may be shared out among threads */
     FASTNN_PIECE_ROWS = 256,
     FASTNN_PARTS = 16 /* of a large batch's gradient, see fastnn_parts */
 };
@@ -266,8 +266,8 @@ typedef struct fastnn_kernels {
     int64_t (*peak_flops)(void *sink, int64_t iterations);
 } fastnn_kernels;
 
-/* Threads that work together, of which thread 0 is the caller's; the others live from start to stop. NULL is a team of
- * one. */
+/* Threads that work together, of which thread 0 is the caller's; the others live from start to stop, but for one that
+ * has not begun by then, which ends when it does. NULL is a team of one. */
 typedef struct fastnn_team fastnn_team;
 typedef void (*fastnn_work)(void *context, fastnn_team *team, int64_t thread);
 
@@ -277,6 +277,8 @@ void fastnn_team_stop(fastnn_team *team);
 int64_t fastnn_team_size(const fastnn_team *team);
 /* Call work(context, team, thread) on each thread and wait for all. */
 void fastnn_team_run(fastnn_team *team, fastnn_work work, void *context);
+/* The same for work that any of the threads can do alone: those that have not begun when thread 0 returns stay out. */
+void fastnn_team_share(fastnn_team *team, fastnn_work work, void *context);
 /* Within the work: wait until all threads of the team have come here. */
 void fastnn_team_wait(fastnn_team *team);
 /* The counter's value, which grows by one: each thread that asks gets another. */
@@ -321,6 +323,22 @@ void fastnn_shuffle(int64_t *order, int64_t n, uint64_t (*next)(void *state), vo
 /* Shuffle `order` further, in place, with the draws and swaps of numpy.random.RandomState.shuffle. */
 void fastnn_shuffle_further(int64_t *order, int64_t n, uint64_t (*next)(void *state),
                             uint32_t (*next_half)(void *state), void *state);
+
+/* C = [C +] A B, C (m, n), as the table's gemm has it, by several threads. */
+typedef struct fastnn_multiplication {
+    const fastnn_kernels *kernels;
+    void *c;
+    int64_t c_row_stride, c_column_stride;
+    fastnn_matrix a, b;
+    int accumulate;
+    int64_t m, n, k;
+    char *scratch; /* of each thread, scratch_bytes apart, which is at least gemm_workspace(m, n, k) */
+    int64_t scratch_bytes;
+    fastnn_team *team;
+} fastnn_multiplication;
+
+/* Of more threads than there are rows or columns of C in units of FASTNN_ROWS_UNIT, the others find nothing to do. */
+void fastnn_multiply(const fastnn_multiplication *multiplication);
 
 /* The forward pass of many rows by several threads, some rows at a time: the outputs (rows, n_outputs), unless output
  * is NULL, and the losses, unless row_losses, which has room for FASTNN_PREDICTION_ROWS, is NULL. */

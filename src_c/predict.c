@@ -50,7 +50,7 @@ int fastnn_predict(fastnn_prediction *p, double seconds) {
     while (p->position < p->data.rows) {
         const int64_t rows = smaller(p->data.rows - p->position, stretch_rows(p->network));
         stretch s = {p, p->position, rows, piece_rows(rows, fastnn_team_size(p->team)), 0};
-        fastnn_team_run(p->team, predict_rows, &s);
+        fastnn_team_share(p->team, predict_rows, &s);
         if (p->row_losses) add_losses(p->losses, p->row_losses, p->position, s.rows);
         p->position += s.rows;
         if (p->position < p->data.rows && fastnn_seconds() >= end) return 0;

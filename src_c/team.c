@@ -1,6 +1,10 @@
 /* Threads that are started for one call of the library and end with it: nothing idles between calls, and a forked child
- * finds no thread missing. Between two pieces of work, and at a barrier, they spin for a while and then sleep. */
-#if !defined(_WIN32) && !defined(_POSIX_C_SOURCE)
+ * finds no thread missing. Between two jobs, and at a barrier, they spin for a while and then sleep. A thread can take
+ * milliseconds to begin, on a virtual machine for one, so work that any number of threads can do is not held up by it,
+ * nor is the end of the team: a member that has not begun finds out for itself that it is not needed. */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* for affinity */
+#elif !defined(_WIN32) && !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L
 #endif
 #include "fastnn.h"
@@ -26,8 +30,12 @@ int64_t fastnn_team_claim(int64_t *counter) { return InterlockedExchangeAdd64(co
 
 static int64_t shared_add(shared *value, int64_t n) { return InterlockedExchangeAdd64(value, n) + n; }
 static int64_t shared_read(shared *value) { return InterlockedExchangeAdd64(value, 0); }
+static int shared_exchange(shared *value, int64_t old, int64_t new) {
+    return InterlockedCompareExchange64(value, new, old) == old;
+}
 #else
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -46,6 +54,9 @@ int64_t fastnn_team_claim(int64_t *counter) { return __atomic_fetch_add(counter,
 
 static int64_t shared_add(shared *value, int64_t n) { return atomic_fetch_add(value, n) + n; }
 static int64_t shared_read(shared *value) { return atomic_load_explicit(value, memory_order_acquire); }
+static int shared_exchange(shared *value, int64_t old, int64_t new) {
+    return atomic_compare_exchange_strong(value, &old, new);
+}
 #endif
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -58,21 +69,31 @@ static void pause_briefly(void) {}
 enum { MOST_THREADS = 256, PAUSES = 16 };
 static const double SPIN_SECONDS = 250e-6;
 
+/* A team's jobs are one number, so that a member reads at once which it is and whether it may still begin: the threads
+ * that are in it, of which the caller is the first to come and then waits for the others, and how many there were
+ * before, from JOB on. */
+static const int64_t JOB = 1 << 16, ALL_DONE = (int64_t)1 << 62;
+static int64_t threads_in(int64_t jobs) { return jobs % JOB; }
+static int64_t number_of(int64_t jobs) { return jobs / JOB; }
+
 typedef struct {
     fastnn_team *team;
     int64_t thread;
+    shared has_begun;
     thread_handle handle;
 } member;
 
 struct fastnn_team {
-    fastnn_work work; /* NULL: the members go home */
+    fastnn_work work;
     void *context;
+    int needs_all;
     int64_t size;
     mutex guard;
     condition changed;
     shared sleepers;
-    shared jobs; /* given out so far */
+    shared jobs;
     shared arrived, generation; /* at the barrier */
+    shared users; /* threads that may still read this: the last one frees it */
     member members[MOST_THREADS];
 };
 
@@ -120,9 +141,9 @@ static void wait_for(fastnn_team *team, shared *value, int64_t old) {
     unlock(team);
 }
 
-/* Change a value that others may wait for. Who is about to sleep has either been counted or sees the new value. */
-static void change(fastnn_team *team, shared *value) {
-    shared_add(value, 1);
+/* Add to a value that others may wait for. Who is about to sleep has either been counted or sees the new value. */
+static void change(fastnn_team *team, shared *value, int64_t n) {
+    shared_add(value, n);
     if (shared_add(&team->sleepers, 0) == 0) return;
     lock(team);
     wake_all(team);
@@ -134,10 +155,37 @@ void fastnn_team_wait(fastnn_team *team) {
     const int64_t generation = shared_read(&team->generation);
     if (shared_add(&team->arrived, 1) == team->size) {
         shared_add(&team->arrived, -team->size);
-        change(team, &team->generation);
+        change(team, &team->generation, 1);
     } else {
         wait_for(team, &team->generation, generation);
     }
+}
+
+static void leave_job(fastnn_team *team) {
+    if (team->needs_all) fastnn_team_wait(team);
+    change(team, &team->jobs, -1);
+}
+
+static void release(fastnn_team *team) {
+    if (shared_add(&team->users, -1) > 0) return;
+    tear_down(team);
+    free(team);
+}
+
+/* Wait for another job than the last one, and take part in it unless it is over. */
+static int64_t take_part(const member *m, int64_t jobs) {
+    fastnn_team *team = m->team;
+    const int64_t last = number_of(jobs);
+    while (number_of(jobs = shared_read(&team->jobs)) == last) wait_for(team, &team->jobs, jobs);
+    while (threads_in(jobs) > 0) {
+        if (shared_exchange(&team->jobs, jobs, jobs + 1)) {
+            team->work(team->context, team, m->thread);
+            leave_job(team);
+            return jobs;
+        }
+        jobs = shared_read(&team->jobs);
+    }
+    return jobs;
 }
 
 #if defined(_WIN32)
@@ -145,63 +193,92 @@ static DWORD WINAPI run_member(void *argument) {
 #else
 static void *run_member(void *argument) {
 #endif
-    const member *m = argument;
-    fastnn_team *team = m->team;
-    for (int64_t jobs = 0;; jobs++) {
-        wait_for(team, &team->jobs, jobs);
-        if (!team->work) return 0;
-        team->work(team->context, team, m->thread);
-        fastnn_team_wait(team);
-    }
+    member *const m = argument;
+    shared_add(&m->has_begun, 1);
+    for (int64_t jobs = 0; jobs < ALL_DONE;) jobs = take_part(m, jobs);
+    release(m->team);
+    return 0;
 }
 
-static int start(member *m) {
 #if defined(_WIN32)
+static int start(member *m) {
     m->handle = CreateThread(NULL, 0, run_member, m, 0, NULL);
     return m->handle != NULL;
-#else
-    return pthread_create(&m->handle, NULL, run_member, m) == 0;
-#endif
 }
-
+static void detach(member *m) { CloseHandle(m->handle); }
 static void join(member *m) {
-#if defined(_WIN32)
     WaitForSingleObject(m->handle, INFINITE);
     CloseHandle(m->handle);
+}
 #else
-    pthread_join(m->handle, NULL);
+/* Linux may queue a new thread behind the one that made it, for up to 4 ms, while another processor idles. So have it
+ * moved to any other, and then let it run wherever it likes. */
+static void move_away(pthread_t thread) {
+#if defined(__linux__)
+    cpu_set_t all, others;
+    const int here = sched_getcpu();
+    if (here < 0 || pthread_getaffinity_np(pthread_self(), sizeof all, &all) != 0) return;
+    others = all;
+    CPU_CLR((unsigned)here, &others);
+    if (CPU_COUNT(&others) == 0 || pthread_setaffinity_np(thread, sizeof others, &others) != 0) return;
+    pthread_setaffinity_np(thread, sizeof all, &all);
+#else
+    (void)thread;
 #endif
 }
+static int start(member *m) {
+    if (pthread_create(&m->handle, NULL, run_member, m) != 0) return 0;
+    move_away(m->handle);
+    return 1;
+}
+static void detach(member *m) { pthread_detach(m->handle); }
+static void join(member *m) { pthread_join(m->handle, NULL); }
+#endif
 
 fastnn_team *fastnn_team_start(int64_t n_threads) {
     fastnn_team *team = n_threads > 1 ? calloc(1, sizeof(fastnn_team)) : NULL;
     if (!team) return NULL;
     set_up(team);
+    shared_add(&team->users, 1);
     for (team->size = 1; team->size < n_threads && team->size < MOST_THREADS; team->size++) {
         member *const m = &team->members[team->size];
-        *m = (member){.team = team, .thread = team->size};
-        if (!start(m)) break;
+        m->team = team;
+        m->thread = team->size;
+        shared_add(&team->users, 1);
+        if (start(m)) continue;
+        shared_add(&team->users, -1);
+        break;
     }
     return team;
 }
 
-void fastnn_team_run(fastnn_team *team, fastnn_work work, void *context) {
+static void give_out(fastnn_team *team, fastnn_work work, void *context, int needs_all) {
     if (fastnn_team_size(team) == 1) {
         work(context, team, 0);
         return;
     }
     team->work = work;
     team->context = context;
-    change(team, &team->jobs);
+    team->needs_all = needs_all;
+    change(team, &team->jobs, JOB + 1);
     work(context, team, 0);
-    fastnn_team_wait(team);
+    leave_job(team);
+    for (int64_t jobs; threads_in(jobs = shared_read(&team->jobs)) > 0;) wait_for(team, &team->jobs, jobs);
 }
+
+void fastnn_team_run(fastnn_team *team, fastnn_work work, void *context) { give_out(team, work, context, 1); }
+
+void fastnn_team_share(fastnn_team *team, fastnn_work work, void *context) { give_out(team, work, context, 0); }
 
 void fastnn_team_stop(fastnn_team *team) {
     if (!team) return;
-    team->work = NULL;
-    change(team, &team->jobs);
-    for (int64_t i = 1; i < team->size; i++) join(&team->members[i]);
-    tear_down(team);
-    free(team);
+    change(team, &team->jobs, ALL_DONE);
+    for (int64_t i = 1; i < team->size; i++) {
+        member *const m = &team->members[i];
+        if (shared_read(&m->has_begun))
+            join(m);
+        else
+            detach(m);
+    }
+    release(team);
 }

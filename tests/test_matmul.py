@@ -7,7 +7,7 @@ import pytest
 import reference
 
 import fastnn
-from fastnn import _kernels
+from fastnn import _kernels, threads
 
 # Tiles are 4, 6 or 12 rows by 2 to 4 vectors of 1 to 16 lanes; a block is 36 to 144 rows, 256 or 512 of k, and 512 or
 # 1024 columns; A and B are packed from 128 KiB on. These are the numbers around all of them, for any instruction set.
@@ -99,7 +99,7 @@ def test_edges_of_tiles(isa, dtype, m, guarded):
 
 
 @pytest.mark.parametrize("shape", BEYOND_BLOCKS, ids=shape_id)
-@pytest.mark.parametrize("layout", ["row-major", "transposed", "A transposed", "strided"])
+@pytest.mark.parametrize("layout", ["row-major", "transposed", "A transposed", "strided", "B's rows far apart"])
 def test_edges_of_blocks(isa, dtype, shape, layout, guarded):
     """Packed and unpacked, several blocks of rows, columns and k; the operands, and the result, in several layouts."""
     m, n, k = shape
@@ -111,6 +111,8 @@ def test_edges_of_blocks(isa, dtype, shape, layout, guarded):
         a = np.asfortranarray(a)
     elif layout == "strided":
         a, b = np.repeat(a, 2, axis=1)[:, ::2], np.repeat(b, 3, axis=1)[:, ::3]
+    elif layout == "B's rows far apart":  # so that together they are over 128 KiB
+        b = spread(b, n + 128 * 1024 // (k * b.itemsize), 1, offset=3)
     _kernels.gemm(c, a, b)
     assert_product(c, exact, magnitude, k, judge)
 
@@ -268,6 +270,23 @@ def test_a_row_does_not_depend_on_the_rows_around(isa, dtype):
         np.testing.assert_array_equal(fastnn.matmul(a, b[:, list(columns)]), whole[:, list(columns)])
 
 
+@pytest.mark.parametrize("n_threads", [2, 3, 5])
+@pytest.mark.parametrize("accumulate", [False, True], ids=["set", "accumulate"])
+def test_threads_leave_the_bits(isa, dtype, n_threads, accumulate, guarded):
+    """Pieces of rows or of columns: 32 of them or a multiple, the last one of fewer, and more threads than pieces."""
+    for m, n, k in ((1, 1, 5000), (33, 31, 9), (31, 33, 9), (1, 700, 40), (700, 1, 40), (385, 70, 37), (70, 641, 131)):
+        a, b, *_ = operands(dtype, m, n, k)
+        start = np.random.default_rng(7).normal(size=(m, n)).astype(dtype)
+        expected = start.copy()
+        _kernels.gemm(expected, a, b, accumulate)
+        for i, layout in enumerate(LAYOUTS.values()):
+            c = guarded((m, n), dtype, offset=i, strides=layout(m, n))
+            c[...] = start if accumulate else np.nan
+            left, right = spread(a, *layout(m, k), offset=i), spread(b, *layout(k, n), offset=2 * i)
+            _kernels.gemm(c, left, right, accumulate, 1, n_threads)
+            np.testing.assert_array_equal(c, expected)
+
+
 def test_repeats_accumulate(isa, dtype):
     """The benchmark's loop inside of gemm is the same as calling it so often."""
     a, b, *_ = operands(dtype, 3, 5, 127)
@@ -359,6 +378,30 @@ class TestMatmul:
         fastnn.matmul(a, b, out=out["value"])
         np.testing.assert_array_equal(out["value"], fastnn.matmul(a, b))
         assert (out["flag"] == 0).all()
+
+    @pytest.mark.parametrize("n_threads", [None, 1, 2, 7])
+    def test_large_products_ask_for_threads(self, dtype, n_threads, monkeypatch):
+        """And give the bits of one thread; n_threads is asked instead of the system."""
+        asked = []
+        monkeypatch.setattr(threads, "available_threads", lambda: asked.append(True) or 3)
+        a, b, *_ = operands(dtype, 263, 257, 251)
+        small = fastnn.matmul(a[:, :200], b[:200], n_threads=n_threads)
+        assert not asked
+        np.testing.assert_array_equal(small, fastnn.matmul(a[:, :200], b[:200], n_threads=1))
+        got = fastnn.matmul(a, b, n_threads=n_threads)
+        assert len(asked) == (n_threads is None)
+        np.testing.assert_array_equal(got, fastnn.matmul(a, b, n_threads=1))
+
+    @pytest.mark.parametrize(
+        ("n_threads", "error", "message"),
+        [
+            (0, ValueError, "n_threads must be at least 1; got 0"),
+            (1.5, TypeError, "n_threads must be an integer; got 1.5"),
+        ],
+    )
+    def test_n_threads_is_checked(self, dtype, n_threads, error, message):
+        with pytest.raises(error, match=message):
+            fastnn.matmul(np.ones((2, 2), dtype), np.ones((2, 2), dtype), n_threads=n_threads)
 
     def test_operands_are_left_alone(self, dtype):
         a, b, *_ = operands(dtype, 13, 37, 11)

@@ -13,7 +13,9 @@
 #ifndef FASTNN_KERNELS_GEMM_H
 #define FASTNN_KERNELS_GEMM_H
 
-enum { PACK_BYTES = 128 * 1024 }; /* a larger B is packed even where its rows are contiguous */
+/* A B that takes up more memory, its gaps included, is packed even where its rows are contiguous: they lie in so many
+ * pages, or in so few sets of a cache. */
+enum { PACK_BYTES = 128 * 1024 };
 
 _Static_assert((int)BLOCK_COLUMNS >= (int)TILE_COLUMNS, "a block holds a panel");
 
@@ -64,7 +66,8 @@ static void product(target c, matrix a, matrix b, int accumulate, int64_t m, int
         return;
     }
     real *const packed_a = packs_a(m, n, k) ? workspace : NULL;
-    const int pack_b = b.column != 1 || packed_a || k * n * (int64_t)sizeof(real) > PACK_BYTES;
+    const int64_t b_bytes = k * (b.row > n ? b.row : n) * (int64_t)sizeof(real);
+    const int pack_b = b.column != 1 || packed_a || b_bytes > PACK_BYTES;
     real *const packed_b = workspace + (packed_a ? PACKED_A : 0);
     const int64_t blocks = block_count(k), depth = (k + blocks - 1) / blocks;
     for (int64_t j = 0; j < n; j += BLOCK_COLUMNS) {
