@@ -46,7 +46,7 @@ void fastnn_multiply(const fastnn_multiplication *multiplication) {
         multiply_stretch(multiplication, 0, all, 0);
         return;
     }
-    const int64_t even = (all + PIECES * threads - 1) / (PIECES * threads);
-    shares s = {multiplication, (even + UNIT - 1) / UNIT * UNIT, 0};
+    const int64_t units = all / (PIECES * threads * UNIT); /* rounded down: a small piece more ends more evenly */
+    shares s = {multiplication, (units > 0 ? units : 1) * UNIT, 0};
     fastnn_team_share(multiplication->team, multiply_pieces, &s);
 }
