@@ -163,10 +163,35 @@ INLINE vec v_sums(vec a[4]) {
 }
 #endif
 
-/* v_transpose of VLEN vectors that lie `stride` elements apart. */
-INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
-    for (int i = 0; i < VLEN; i++) a[i] = v_load(p + i * stride);
-    v_transpose(a);
+/* v_transpose of VLEN vectors that lie `stride` elements apart. To put vectors together of halves of rows, of which the
+ * upper ones lie `further`, is for any port, and takes the stage off the transpose that only one does. */
+#if FASTNN_BITS == 32
+INLINE vec v_load_halves(const real *low, int64_t further) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(low + further), 1);
 }
+INLINE void v_load_transposed(vec a[8], const real *p, int64_t stride) {
+    for (int j = 0; j < 8; j += 4) {
+        vec rows[4];
+        for (int i = 0; i < 4; i++) rows[i] = v_load_halves(p + i * stride + j, 4 * stride);
+        for (int i = 0; i < 2; i++) {
+            const vec low = i ? _mm256_unpackhi_ps(rows[0], rows[1]) : _mm256_unpacklo_ps(rows[0], rows[1]);
+            const vec high = i ? _mm256_unpackhi_ps(rows[2], rows[3]) : _mm256_unpacklo_ps(rows[2], rows[3]);
+            a[j + 2 * i] = _mm256_shuffle_ps(low, high, 0x44);
+            a[j + 2 * i + 1] = _mm256_shuffle_ps(low, high, 0xee);
+        }
+    }
+}
+#else
+INLINE vec v_load_halves(const real *low, int64_t further) {
+    return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(low)), _mm_loadu_pd(low + further), 1);
+}
+INLINE void v_load_transposed(vec a[4], const real *p, int64_t stride) {
+    for (int j = 0; j < 4; j += 2) {
+        const vec even = v_load_halves(p + j, 2 * stride), odd = v_load_halves(p + stride + j, 2 * stride);
+        a[j] = _mm256_unpacklo_pd(even, odd);
+        a[j + 1] = _mm256_unpackhi_pd(even, odd);
+    }
+}
+#endif
 
 #endif
