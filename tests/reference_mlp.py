@@ -134,15 +134,19 @@ def as_targets(network, y):
 def objective(network, parameters, x, y, w=None, masks=None):
     """The loss plus l2 / 2 times the sum of the squared weights."""
     z = forward(network, parameters, x, masks)[1][-1]
-    loss = np.sum(row_factors(network, len(x), w) * loss_elements(network, z, as_targets(network, y)))
+    return objective_of_outputs(network, parameters, z, y, w)
+
+
+def objective_of_outputs(network, parameters, z, y, w=None):
+    """The objective from the last pre-activations."""
+    loss = np.sum(row_factors(network, len(z), w) * loss_elements(network, z, as_targets(network, y)))
     return loss + network.l2 / 2 * sum(np.sum(weights**2) for weights, _ in layers(network, parameters))
 
 
 def backward(network, parameters, inputs, zs, delta, masks=None):
     """What delta, the derivative with respect to the last zs, gives for each layer's parameters and for x."""
     gradients = []
-    for i in reversed(range(len(zs))):
-        weights, biases = layers(network, parameters)[i]
+    for i, (weights, biases) in reversed(list(enumerate(layers(network, parameters)))):
         gradients.insert(0, (inputs[i].T @ delta, None if biases is None else delta.sum(axis=0)))
         delta = delta @ weights.T
         if i > 0:
@@ -154,8 +158,12 @@ def backward(network, parameters, inputs, zs, delta, masks=None):
 
 def gradients(network, parameters, x, y, w=None, masks=None):
     """The objective's gradient with respect to the parameters, flat, and to x, (n, d)."""
-    inputs, zs = forward(network, parameters, x, masks)
-    delta = row_factors(network, len(x), w) * loss_elements_derivative(network, zs[-1], as_targets(network, y))
+    return gradients_of_pass(network, parameters, *forward(network, parameters, x, masks), y, w, masks)
+
+
+def gradients_of_pass(network, parameters, inputs, zs, y, w=None, masks=None):
+    """The gradients from what forward gave."""
+    delta = row_factors(network, len(y), w) * loss_elements_derivative(network, zs[-1], as_targets(network, y))
     found, dx = backward(network, parameters, inputs, zs, delta.astype(parameters.dtype), masks)
     weights = [weights for weights, _ in layers(network, parameters)]
     return flat([(dw + network.l2 * v, db) for (dw, db), v in zip(found, weights, strict=True)]), dx
@@ -267,10 +275,12 @@ def fit(
         total = 0.0
         for start in range(0, len(order), batch_size or len(order)):
             rows = order[start : start + (batch_size or len(order))]
-            batch = x[rows], y[rows], None if w is None else w[rows], None if masks is None else masks(epoch, rows)
-            total += len(rows) * objective(network, result.parameters, *batch)
-            g = clipped(gradients(network, result.parameters, *batch)[0], optimizer.clip_norm)
-            optimizer.step(result.parameters, g, parameters.dtype.type(rates[epoch]))
+            batch = y[rows], None if w is None else w[rows]
+            mask = None if masks is None else masks(epoch, rows)
+            inputs, zs = forward(network, result.parameters, x[rows], mask)
+            total += len(rows) * objective_of_outputs(network, result.parameters, zs[-1], *batch)
+            g, _ = gradients_of_pass(network, result.parameters, inputs, zs, *batch, mask)
+            optimizer.step(result.parameters, clipped(g, optimizer.clip_norm), parameters.dtype.type(rates[epoch]))
         result.loss.append(total / len(order))
         if validation is not None:
             result.validation_loss.append(objective(network, result.parameters, *validation))
