@@ -4,7 +4,6 @@ A fit is cut after some epochs, in which both take the same steps; its time, wha
 given per step.
 """
 
-import functools
 import sys
 import warnings
 from importlib import metadata
@@ -29,17 +28,16 @@ EPOCHS = {"digits": 40, "breast cancer": 100, "regression": 5, "sparse": 2}
 CLOSE = {"float64": 1e-6, "float32": 0.05}  # the weights, after steps in which rounding errors grow
 
 
-@functools.cache
-def rows_of(name):
-    """Return x, y and the name of the estimator."""
+def rows_of(name, quick):
+    """Return x, y and the name of the estimator; of what is generated here only some rows for a smoke run."""
     if name == "digits":
         return *datasets.load_digits(return_X_y=True), "MLPClassifier"
     if name == "breast cancer":
         x, y = datasets.load_breast_cancer(return_X_y=True)
         return preprocessing.scale(x), y, "MLPClassifier"
     if name == "sparse":
-        return *counted_words(), "MLPClassifier"
-    x = np.random.default_rng(0).normal(size=(100_000, 12))
+        return *(counted_words(400, 4000) if quick else counted_words()), "MLPClassifier"
+    x = np.random.default_rng(0).normal(size=(2000 if quick else 100_000, 12))
     return x, np.sin(x[:, 0]) + x[:, 1] * x[:, 2], "MLPRegressor"
 
 
@@ -65,20 +63,21 @@ def main(arguments=None):
     settings, progress = harness.settings(options), harness.Progress()
     results = {"machine": machine, "fit": [], "predict": []}
     for name in GOALS:
+        data = rows_of(name, options.quick)
         for dtype, goal in zip(DTYPES, GOALS[name], strict=True):
             progress(f"{name}, {dtype}")
             epochs = 1 if options.quick else EPOCHS[name]
-            models = fitted(name, dtype, epochs)
-            results["fit"].append(fit(name, dtype, epochs, goal, models, settings))
-            results["predict"] += predictions(name, dtype, models, settings)
+            models = fitted(name, data, dtype, epochs)
+            results["fit"].append(fit(name, data, dtype, epochs, goal, models, settings))
+            results["predict"] += predictions(name, data, dtype, models, settings)
     progress.done()
     print_summary(results)
     harness.write("estimators", options, settings, results)
 
 
-def fitted(name, dtype, epochs):
+def fitted(name, data, dtype, epochs):
     """Return both estimators by name, fitted, or stop if they differ."""
-    x, y, cls = rows_of(name)
+    x, y, cls = data
     models = {}
     for key, package in ((OURS, fastnn), (THEIRS, neural_network)):
         models[key] = getattr(package, cls)(max_iter=epochs, random_state=0).fit(x.astype(dtype), y)
@@ -89,18 +88,18 @@ def fitted(name, dtype, epochs):
     return models
 
 
-def fit(name, dtype, epochs, goal, models, settings):
+def fit(name, data, dtype, epochs, goal, models, settings):
     """Microseconds per step."""
-    x, y, _ = rows_of(name)
+    x, y, _ = data
     steps = epochs * -(-x.shape[0] // 200)
     names = {"x": x.astype(dtype), "y": y}
     contenders = [Contender(key, "model.fit(x, y)", names | {"model": models[key]}, steps) for key in models]
     return {"name": name, "rows": x.shape, "dtype": dtype, "goal": goal, "contenders": timed(contenders, settings)}
 
 
-def predictions(name, dtype, models, settings):
+def predictions(name, data, dtype, models, settings):
     """Microseconds per call, for one row and for many."""
-    x, _, cls = rows_of(name)
+    x, _, cls = data
     goals = GOALS_SPARSE_ROWS if scipy.sparse.issparse(x) else GOALS_DENSE_ROWS
     cases = []
     for method in ("predict", "predict_proba") if cls == "MLPClassifier" else ("predict",):
