@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import io
+import math
 import os
 import pathlib
 import subprocess
@@ -46,29 +47,28 @@ class Guarded:
         dtype = np.dtype(dtype)
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         if strides is None:
-            strides = [int(np.prod(shape[i + 1 :])) for i in range(len(shape))]
+            strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
         reach = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
         empty = 0 in shape
         first = 0 if empty else -sum(r for r in reach if r < 0)
         extent = 0 if empty else first + sum(r for r in reach if r > 0) + 1
         n_bytes = (MARGIN + offset + extent + MARGIN) * dtype.itemsize
         raw = np.empty(n_bytes + 64, np.uint8)
-        start = -raw.ctypes.data % 64
+        start = -raw.__array_interface__["data"][0] % 64
         self.buffer = raw[start : start + n_bytes].view(dtype)
         self.bits = self.buffer.view(f"u{dtype.itemsize}")
         # A canary that a kernel reads beside its input and writes beside its output must not pass for the output's.
         Guarded.n_made = (Guarded.n_made + 1) % 0xFFFF
         self.canary = CANARY[dtype.itemsize] + self.bits.dtype.type(Guarded.n_made)
         self.bits[...] = self.canary
-        self.array = np.lib.stride_tricks.as_strided(
-            self.buffer[MARGIN + offset + first :], shape, [s * dtype.itemsize for s in strides], writeable=True
-        )
+        strides = [s * dtype.itemsize for s in strides]
+        self.array = np.ndarray(shape, dtype, self.buffer, (MARGIN + offset + first) * dtype.itemsize, strides)
 
     def check(self):
         """Assert that every canary lives. The array's own elements become canaries, so look at them before."""
         self.array.view(self.bits.dtype)[...] = self.canary
-        damaged = np.flatnonzero(self.bits != self.canary)
-        assert not len(damaged), f"written outside of the array, at elements {damaged} of the buffer"
+        damaged = self.bits != self.canary
+        assert not damaged.any(), f"written outside of the array, at elements {np.flatnonzero(damaged)} of the buffer"
 
 
 @pytest.fixture

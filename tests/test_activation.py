@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 import reference
-from accuracy import MISALIGNMENTS, SIZES, errors, float32_of_bits, neighbours, report, ulp
+from accuracy import MISALIGNMENTS, SIZES, assert_same_bits, errors, float32_of_bits, neighbours, report, ulp
 
 import fastnn
 from fastnn import _kernels
@@ -313,16 +313,16 @@ def test_every_length_and_alignment(isa, dtype, name, guarded):
             a, slope = guarded(n, dtype, (3 * offset + 1) % 17), guarded(n, dtype, (5 * offset + 2) % 17)
             before = slope.copy()
             _kernels.activation_forward(name, a, z, slope)
-            np.testing.assert_array_equal(a, alone[:n, 0])
-            np.testing.assert_array_equal(z, values[:n])
+            assert_same_bits(a, alone[:n, 0])
+            assert_same_bits(z, values[:n])
             if name in WITH_SLOPE:
-                np.testing.assert_array_equal(slope, alone[:n, 1])
+                assert_same_bits(slope, alone[:n, 1])
             else:
-                assert slope.tobytes() == before.tobytes()
+                assert_same_bits(slope, before)
             delta = guarded(n, dtype, (7 * offset + 3) % 17, values=errors_[:n])
             _kernels.activation_backward(name, delta, a, slope)
-            np.testing.assert_array_equal(delta, back[:n])
-            np.testing.assert_array_equal(a, alone[:n, 0])
+            assert_same_bits(delta, back[:n])
+            assert_same_bits(a, alone[:n, 0])
 
 
 @names
