@@ -151,7 +151,7 @@ class BuildExtensions(build_ext):
 
 
 extensions = [
-    Extension(f"fastnn.{name}", [f"fastnn/{name}.pyx"], include_dirs=["src_c"], depends=C_SOURCES)
+    Extension(f"fastnn.{name}", [f"fastnn/{name}.pyx"], include_dirs=["src_c"], depends=[*C_SOURCES, "setup.py"])
     for name in ("_kernels", "_two_layer", "_engine")
 ]
 

@@ -348,7 +348,7 @@ cdef int product(const fastnn_kernels *table, fastnn_matrix c, fastnn_matrix a, 
 cdef int64_t threads_of(object n_threads, int64_t m, int64_t n, int64_t k) except -1:
     """How many threads a product starts: as any call, but no more than find something to do."""
     cdef double work = <double> m * n * k
-    if n_threads is None and work < ONE_THREADS_WORK:
+    if work < ONE_THREADS_WORK and (n_threads is None or type(n_threads) is int and n_threads >= 1):
         return 1
     from fastnn import threads  # which imports this module
     return min(threads.threads_of_call(n_threads, work), (max(m, n, 1) - 1) // FASTNN_ROWS_UNIT + 1)
@@ -360,6 +360,8 @@ def gemm(floating[:, :] c, const floating[:, :] a, const floating[:, :] b, bint 
     cdef fastnn_matrix left, right
     if a.shape[1] != b.shape[0] or c.shape[0] != a.shape[0] or c.shape[1] != b.shape[1]:
         raise ValueError("gemm: the shapes of c, a and b do not fit together")
+    if n_threads < 1:
+        raise ValueError(f"gemm: n_threads must be at least 1; got {n_threads}")
     left = right = fastnn_matrix(NULL, 0, 0)
     if c.shape[0] > 0 and c.shape[1] > 0:
         if a.shape[1] > 0:
@@ -444,7 +446,7 @@ cdef object multiply_into(const Py_buffer *a, const Py_buffer *b, object out, ob
     finally:
         PyBuffer_Release(&c)
     if not direct:
-        out[...] = multiply_into(a, b, None, dtype, n_threads)
+        out[...] = multiply_into(a, b, None, dtype, threads)
     return result
 
 

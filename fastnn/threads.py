@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 from fastnn import checks
 
@@ -40,10 +41,20 @@ def available_threads() -> int:
     """
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     limits = [usable_processors(), *([int(first)] if first.isdecimal() and int(first) > 0 else [])]
-    threadpoolctl = sys.modules.get("threadpoolctl")
-    if threadpoolctl is not None and min(limits) > 1:
-        limits += [library["num_threads"] for library in threadpoolctl.threadpool_info()]
+    if "threadpoolctl" in sys.modules and min(limits) > 1:
+        limits += [library.num_threads for library in threadpool_controller().lib_controllers]
     return max(1, min(limits))
+
+
+_found: tuple[int, Any] = (0, None)  # how many modules had been imported, and what threadpoolctl found then
+
+
+def threadpool_controller() -> Any:
+    """Return what threadpoolctl finds, which takes it milliseconds; only an import can bring another library."""
+    global _found
+    if _found[0] != len(sys.modules):
+        _found = len(sys.modules), sys.modules["threadpoolctl"].ThreadpoolController()
+    return _found[1]
 
 
 def usable_processors() -> int:

@@ -279,7 +279,7 @@ int64_t fastnn_team_size(const fastnn_team *team);
 void fastnn_team_run(fastnn_team *team, fastnn_work work, void *context);
 /* The same for work that any of the threads can do alone: those that have not begun when thread 0 returns stay out. */
 void fastnn_team_share(fastnn_team *team, fastnn_work work, void *context);
-/* Within the work: wait until all threads of the team have come here. */
+/* Within the work of run, not of share: wait until all threads of the team have come here. */
 void fastnn_team_wait(fastnn_team *team);
 /* The counter's value, which grows by one: each thread that asks gets another. */
 int64_t fastnn_team_claim(int64_t *counter);

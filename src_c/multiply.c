@@ -14,19 +14,17 @@ static int is_cut_by_rows(const fastnn_multiplication *w) { return w->m > w->n; 
 
 static int64_t length(const fastnn_multiplication *w) { return is_cut_by_rows(w) ? w->m : w->n; }
 
-static const void *element(const fastnn_multiplication *w, const void *data, int64_t at) {
-    return (const char *)data + at * (w->kernels->bits / 8);
-}
+static int64_t bytes(const fastnn_multiplication *w, int64_t elements) { return elements * (w->kernels->bits / 8); }
 
 static void multiply_stretch(const fastnn_multiplication *w, int64_t first, int64_t last, int64_t thread) {
     const int by_rows = is_cut_by_rows(w);
     const int64_t m = by_rows ? last - first : w->m, n = by_rows ? w->n : last - first;
     fastnn_matrix a = w->a, b = w->b;
     if (by_rows)
-        a.data = element(w, a.data, first * a.row_stride);
+        a.data = (const char *)a.data + bytes(w, first * a.row_stride);
     else
-        b.data = element(w, b.data, first * b.column_stride);
-    void *c = (void *)element(w, w->c, first * (by_rows ? w->c_row_stride : w->c_column_stride));
+        b.data = (const char *)b.data + bytes(w, first * b.column_stride);
+    char *c = (char *)w->c + bytes(w, first * (by_rows ? w->c_row_stride : w->c_column_stride));
     w->kernels->gemm(c, w->c_row_stride, w->c_column_stride, a, b, w->accumulate, m, n, w->k,
                      w->scratch + thread * w->scratch_bytes);
 }

@@ -1,4 +1,4 @@
-/* Threads that are started for one call of the library and end with it: nothing idles between calls, and a forked child
+/* Threads that are started for one call of the library and sent home at its end: nothing idles between calls, and a forked child
  * finds no thread missing. Between two jobs, and at a barrier, they spin for a while and then sleep. A thread can take
  * milliseconds to begin, on a virtual machine for one, so work that any number of threads can do is not held up by it,
  * nor is the end of the team: a member that has not begun finds out for itself that it is not needed. */
@@ -214,7 +214,7 @@ static void join(member *m) {
 /* Linux may queue a new thread behind the one that made it, for up to 4 ms, while another processor idles. So have it
  * moved to any other, and then let it run wherever it likes. */
 static void move_away(pthread_t thread) {
-#if defined(__linux__)
+#if defined(__linux__) && !defined(__ANDROID__)
     cpu_set_t all, others;
     const int here = sched_getcpu();
     if (here < 0 || pthread_getaffinity_np(pthread_self(), sizeof all, &all) != 0) return;

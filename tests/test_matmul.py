@@ -307,6 +307,13 @@ def test_the_kernel_refuses_shapes_that_do_not_fit(shapes):
         _kernels.gemm(c, a, b)
 
 
+@pytest.mark.parametrize("n_threads", [0, -1])
+def test_the_kernel_needs_a_thread(n_threads):
+    c, a = np.zeros((3, 3)), np.ones((3, 3))
+    with pytest.raises(ValueError, match=f"gemm: n_threads must be at least 1; got {n_threads}"):
+        _kernels.gemm(c, a, a, False, 1, n_threads)
+
+
 class TestMatmul:
     """What the public function accepts and returns."""
 

@@ -581,12 +581,14 @@ watcher = threading.Thread(target=watch)
 watcher.start()
 before = len(os.listdir("/proc/self/task"))
 with {context}:
-    net.fit(x, np.zeros((4096, 10)), batch_size=1024, epochs=3, n_threads={n_threads})
-    net.predict(x, n_threads={n_threads})
+    {calls}
 done = True
 watcher.join()
 print(most - before)
 """
+
+FIT_AND_PREDICT = """net.fit(x, np.zeros((4096, 10)), batch_size=1024, epochs=3, n_threads={n_threads})
+    net.predict(x, n_threads={n_threads})"""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
@@ -595,8 +597,11 @@ class TestLimits:
     """How many threads a fit uses beside the caller's."""
 
     @staticmethod
-    def extra_threads(run, first="", context="open(os.devnull)", n_threads="None", **environment):
-        code = COUNT_THREADS.format(first=first, context=context, n_threads=n_threads)
+    def extra_threads(
+        run, first="", context="open(os.devnull)", calls=FIT_AND_PREDICT, n_threads="None", **environment
+    ):
+        calls = calls.format(n_threads=n_threads)
+        code = COUNT_THREADS.format(first=first, context=context, calls=calls)
         return int(run("-c", code, **environment).stdout)
 
     @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor")
@@ -606,6 +611,11 @@ class TestLimits:
     def test_n_threads(self, run):
         assert self.extra_threads(run, n_threads="1") == 0
         assert self.extra_threads(run, n_threads="3") == 2
+
+    def test_matmul(self, run):
+        calls = "fastnn.matmul(x, x[:2048].T, n_threads={n_threads})"
+        assert self.extra_threads(run, calls=calls, n_threads="1") == 0
+        assert self.extra_threads(run, calls=calls, n_threads="3") == 2
 
     def test_openmps_variable(self, run):
         assert self.extra_threads(run, OMP_NUM_THREADS="1") == 0
@@ -620,7 +630,8 @@ class TestLimits:
         assert self.extra_threads(run, first, context, OMP_NUM_THREADS="") == 0
 
     def test_none_stays(self, run):
-        code = COUNT_THREADS.format(first="", context="open(os.devnull)", n_threads="3")
+        calls = FIT_AND_PREDICT.format(n_threads=3)
+        code = COUNT_THREADS.format(first="", context="open(os.devnull)", calls=calls)
         code += """
 import time
 end = time.monotonic() + 20

@@ -43,7 +43,7 @@ static void backward_products(const group *g, int64_t l, const real *delta, real
     if (l > 0 && in_epilogue(g, l - 1))
         e = (epilogue){RELU_BACKWARD, group_inputs(g, l), panel_size(g->w, l, g->block)};
     panels_times(g, other, m * lanes, row_major(g->parameters + of->weights, k), delta, k * lanes, e, m, k,
-                 packs_a(m, g->rows, k));
+                 packs_a(m, g->rows, k, 1));
     if (l > 0 && !in_epilogue(g, l - 1)) multiply_by_slope(g, l, other);
 }
 

@@ -45,9 +45,9 @@ INLINE void block_product(target c, int64_t c_panel, matrix a, matrix b, int64_t
 /* How k is divided: into blocks of about the same depth. There is one even for k = 0, which makes C zero. */
 static int64_t block_count(int64_t k) { return k > 0 ? (k + BLOCK_K - 1) / BLOCK_K : 1; }
 
-/* A tile of A is used by each panel of B; few uses do not pay for the copy. */
-static int packs_a(int64_t m, int64_t n, int64_t k) {
-    return n > 16 * TILE_COLUMNS && k * m * (int64_t)sizeof(real) > PACK_BYTES;
+/* A tile of A is used by each panel of B; few uses do not pay for the copy, but sooner where rows are not contiguous. */
+static int packs_a(int64_t m, int64_t n, int64_t k, int is_row_major) {
+    return n > (is_row_major ? 16 : 4) * TILE_COLUMNS && k * m * (int64_t)sizeof(real) > PACK_BYTES;
 }
 
 static void product(target c, matrix a, matrix b, int accumulate, int64_t m, int64_t n, int64_t k, real *workspace) {
@@ -65,8 +65,8 @@ static void product(target c, matrix a, matrix b, int accumulate, int64_t m, int
         for (int64_t i = 0; i < m; i++) row_product(c.at + i * c.row, a.at + i * a.row, a.column, b, accumulate, n, k);
         return;
     }
-    real *const packed_a = packs_a(m, n, k) ? workspace : NULL;
-    const int64_t b_bytes = k * (b.row > n ? b.row : n) * (int64_t)sizeof(real);
+    real *const packed_a = packs_a(m, n, k, a.column == 1) ? workspace : NULL;
+    const int64_t b_row = b.row < 0 ? -b.row : b.row, b_bytes = k * (b_row > n ? b_row : n) * (int64_t)sizeof(real);
     const int pack_b = b.column != 1 || packed_a || b_bytes > PACK_BYTES;
     real *const packed_b = workspace + (packed_a ? PACKED_A : 0);
     const int64_t blocks = block_count(k), depth = (k + blocks - 1) / blocks;
@@ -93,12 +93,14 @@ static void gemm(void *c, int64_t c_row_stride, int64_t c_column_stride, fastnn_
             (matrix){b.data, b.row_stride, b.column_stride, 0, 0}, accumulate, m, n, k, workspace);
 }
 
-/* Enough for either orientation. */
-static int64_t gemm_workspace(int64_t m, int64_t n, int64_t k) {
+/* Enough for either orientation, unless A is known to be row-major and C not to be transposed. */
+static int64_t product_workspace(int64_t m, int64_t n, int64_t k, int is_row_major) {
     const int64_t widest = smaller(m > n ? m : n, BLOCK_COLUMNS) + TILE_COLUMNS - 1;
     const int64_t packed_b = widest / TILE_COLUMNS * TILE_COLUMNS * smaller(k, BLOCK_K) + VLEN;
-    const int64_t packed_a = packs_a(m, n, k) || packs_a(n, m, k) ? PACKED_A : 0;
-    return (packed_a + packed_b) * (int64_t)sizeof(real);
+    const int packs = packs_a(m, n, k, is_row_major) || (!is_row_major && packs_a(n, m, k, 0));
+    return ((packs ? PACKED_A : 0) + packed_b) * (int64_t)sizeof(real);
 }
+
+static int64_t gemm_workspace(int64_t m, int64_t n, int64_t k) { return product_workspace(m, n, k, 0); }
 
 #endif

@@ -111,7 +111,7 @@ static int64_t packed_size(const network *w, rows_layout r) {
     int64_t size = 0;
     if (r.lanes == 1) return 0;
     if (!r.by_elements && takes_rows(first))
-        size = gemm_workspace(r.rows, first->n_outputs, first->n_inputs) / (int64_t)sizeof(real);
+        size = product_workspace(r.rows, first->n_outputs, first->n_inputs, 1) / (int64_t)sizeof(real);
     for (int64_t l = 0; l < w->n_layers; l++) {
         const layer *of = w->layers + l;
         if ((of->n_inputs + of->bias) * of->n_outputs * (int64_t)sizeof(real) > UNPACKED_BYTES && size < PACKED_A)
