@@ -62,7 +62,7 @@ class BuildExtensions(build_ext):
     def build_extension(self, extension: Extension) -> None:
         """Compile one extension module."""
         # The loops that matter are in src_c: -O2 takes nearly twice as long for Cython's C, and gains next to nothing.
-        # Sanitized even -O1 takes twice as long as -Og, which tests, whose time is in src_c too, do not notice.
+        # Sanitized even -O1 takes twice as long as -Og, which tests, whose time is in src_c too, hardly notice.
         extension.extra_compile_args = self.common_flags("-Og" if "sanitize" in build_options() else "-O1")
         if "sanitize" in build_options():
             extension.extra_link_args = ["-fsanitize=address,undefined"]

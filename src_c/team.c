@@ -1,7 +1,7 @@
-/* Threads that are started for one call of the library and sent home at its end: nothing idles between calls, and a forked child
- * finds no thread missing. Between two jobs, and at a barrier, they spin for a while and then sleep. A thread can take
- * milliseconds to begin, on a virtual machine for one, so work that any number of threads can do is not held up by it,
- * nor is the end of the team: a member that has not begun finds out for itself that it is not needed. */
+/* Threads that are started for one call of the library and sent home at its end: nothing idles between calls, and a
+ * forked child finds no thread missing. Between two jobs, and at a barrier, they spin for a while and then sleep. A
+ * thread can take milliseconds to begin, on a virtual machine for one, so work that any number of threads can do is not
+ * held up by it, nor is the end of the team: a member that has not begun finds out for itself that it is not needed. */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* for affinity */
 #elif !defined(_WIN32) && !defined(_POSIX_C_SOURCE)

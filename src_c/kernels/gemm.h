@@ -5,11 +5,12 @@
  * path through this file can be seen in the result.
  *
  * The lanes of a vector run along n. A tile of C, up to TILE_ROWS rows by TILE_VECTORS vectors, stays in registers
- * for a block of k. B is read where it lies if its rows are contiguous and it is small; else a block of BLOCK_K x
- * BLOCK_COLUMNS is copied to the workspace ("packed") as panels as wide as a tile, and used by all rows of A. A is read
- * where it lies, an element at a time, with any strides, unless it is large and many panels of B use it: then a block
- * of BLOCK_ROWS x BLOCK_K is packed too. A C that is contiguous along m, or too narrow to fill a vector, is computed as
- * its transpose: C^T = B^T A^T. Products of one row have another way (gemv.h). */
+ * for a block of k. B is read where it lies if its rows are contiguous, near each other and few; else a block of
+ * BLOCK_K x BLOCK_COLUMNS is copied to the workspace ("packed") as panels as wide as a tile, and used by all rows of
+ * A. A is read where it lies, an element at a time, with any strides, unless it is large and many panels of B use it,
+ * or some if its rows are not contiguous: then a block of BLOCK_ROWS x BLOCK_K is packed too. A C that is contiguous
+ * along m, or too narrow to fill a vector, is computed as its transpose: C^T = B^T A^T. Products of one row have
+ * another way (gemv.h). */
 #ifndef FASTNN_KERNELS_GEMM_H
 #define FASTNN_KERNELS_GEMM_H
 
