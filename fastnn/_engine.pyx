@@ -6,7 +6,8 @@ as src_c/fastnn.h counts them.
 
 import numpy as np
 
-from fastnn._kernels import ACTIVATIONS, as_floating
+from fastnn._kernels import ACTIVATIONS
+from fastnn.checks import as_floating
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals

@@ -9,6 +9,9 @@ import os
 
 import numpy as np
 
+from fastnn.checks import as_floating
+from fastnn.threads import threads_of_call
+
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
@@ -109,36 +112,6 @@ cdef class Workspace:
 
 
 # Arguments
-
-def as_floating(value, str name not None):
-    """Turn anything numeric into an aligned float32 or float64 array whose strides are whole elements.
-
-    float32 stays, float16 becomes float32, integers and booleans become float64. No copy is made that is not needed.
-    """
-    if np.ma.is_masked(value) or (isinstance(value, (list, tuple))
-                                  and any(isinstance(element, np.ma.MaskedArray) for element in value)):
-        raise TypeError(f"{name} has masked elements, which would be taken at face value; fill or drop them first")
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name} is not a rectangular array: {error}") from None
-    kind = array.dtype.kind
-    if kind == "O":
-        if any(element is None or isinstance(element, (str, bytes)) for element in array.flat):
-            raise TypeError(f"{name} must hold real numbers; got strings or None")
-        try:
-            array = array.astype(FLOAT64)
-        except (TypeError, ValueError, OverflowError) as error:
-            what = error if array.ndim else f"got {type(value).__name__}"
-            raise TypeError(f"{name} must hold real numbers: {what}") from None
-    elif kind not in "fiub" or array.dtype.itemsize > 8:
-        raise TypeError(f"{name} must hold real numbers, at most 64 bits wide; got dtype {array.dtype}")
-    dtype = FLOAT32 if array.dtype.kind == "f" and array.dtype.itemsize <= 4 else FLOAT64
-    array = np.require(array, dtype, "A")
-    if any(stride % dtype.itemsize for stride in array.strides):
-        array = array.copy()
-    return array
-
 
 cdef inline object operand(object value, str name):
     """as_floating, with a short way through for the usual array."""
@@ -350,8 +323,7 @@ cdef int64_t threads_of(object n_threads, int64_t m, int64_t n, int64_t k) excep
     cdef double work = <double> m * n * k
     if work < ONE_THREADS_WORK and (n_threads is None or type(n_threads) is int and n_threads >= 1):
         return 1
-    from fastnn import threads  # which imports this module
-    return min(threads.threads_of_call(n_threads, work), (max(m, n, 1) - 1) // FASTNN_ROWS_UNIT + 1)
+    return min(threads_of_call(n_threads, work), (max(m, n, 1) - 1) // FASTNN_ROWS_UNIT + 1)
 
 
 def gemm(floating[:, :] c, const floating[:, :] a, const floating[:, :] b, bint accumulate=False,

@@ -11,7 +11,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._kernels import as_floating
+
+def as_floating(value: Any, name: str) -> NDArray[Any]:
+    """Turn anything numeric into an aligned float32 or float64 array whose strides are whole elements.
+
+    float32 stays, float16 becomes float32, integers and booleans become float64. No copy is made that is not needed.
+    """
+    if np.ma.is_masked(value) or (
+        isinstance(value, (list, tuple)) and any(isinstance(element, np.ma.MaskedArray) for element in value)
+    ):
+        raise TypeError(f"{name} has masked elements, which would be taken at face value; fill or drop them first")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array: {error}") from None
+    kind = array.dtype.kind
+    if kind == "O":
+        if any(element is None or isinstance(element, (str, bytes)) for element in array.flat):
+            raise TypeError(f"{name} must hold real numbers; got strings or None")
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            what = error if array.ndim else f"got {type(value).__name__}"
+            raise TypeError(f"{name} must hold real numbers: {what}") from None
+    elif kind not in "fiub" or array.dtype.itemsize > 8:
+        raise TypeError(f"{name} must hold real numbers, at most 64 bits wide; got dtype {array.dtype}")
+    dtype = np.dtype(np.float32 if array.dtype.kind == "f" and array.dtype.itemsize <= 4 else np.float64)
+    array = np.require(array, dtype, "A")
+    if any(stride % dtype.itemsize for stride in array.strides):
+        array = array.copy()
+    return array
 
 
 def matrix(

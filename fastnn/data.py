@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn import checks
 from fastnn._engine import ELEMENT_TYPES, UNORDERED, UNSOUND, Rows, row_order
-from fastnn._kernels import as_floating, sum_squared_error
+from fastnn._kernels import sum_squared_error
 
 USUAL_EXPONENTS = 32  # of weights, as powers of two
 CHECKED_ELEMENTS = 1 << 16  # at a time: a check needs little memory beside the data's own
@@ -116,12 +116,12 @@ def numeric(value: ArrayLike, name: str) -> NDArray[Any]:
     if array is None or array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         array = np.asarray(value) if hasattr(value, "__array__") and not isinstance(value, np.ma.MaskedArray) else None
     if array is None or array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        array = as_floating(value, name)
+        array = checks.as_floating(value, name)
     array = np.asarray(array)  # a matrix or memory map as a plain array: a view
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return array if array.dtype in ELEMENT_TYPES else as_floating(array, name)
+    return array if array.dtype in ELEMENT_TYPES else checks.as_floating(array, name)
 
 
 def check_finite(array: NDArray[Any], name: str, dtype: np.dtype[Any]) -> None:

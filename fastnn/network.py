@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastnn import checks, notices, pickles
-from fastnn._kernels import as_floating
 from fastnn._two_layer import TwoLayer
 
 MOST_NUMBERS = 2**48  # in an array, so that no size in bytes leaves 64 bits
@@ -267,7 +266,7 @@ class NeuralNetwork:
 
     def _overwrite(self, name: str, value: ArrayLike) -> None:
         dtype, shape = self._engine.dtype, getattr(self, name).shape
-        values = as_floating(value, name)
+        values = checks.as_floating(value, name)
         if values.shape != shape:
             raise ValueError(f"{name} must have shape {shape}; got {values.shape}")
         with np.errstate(over="ignore", under="ignore"):
