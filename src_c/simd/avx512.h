@@ -170,7 +170,7 @@ INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
     v_transpose(a);
 }
 #elif FASTNN_BITS == 32
-INLINE vec v_load_halves(const real *low, const real *high) {
+INLINE vec v_join_halves(const real *low, const real *high) {
     return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(low)), _mm256_loadu_ps(high), 1);
 }
 /* Eight columns of rows 0 to 3, and of rows 4 to 7: column j of them is the even quarters of four[j], j + 4 the odd
@@ -178,8 +178,8 @@ INLINE vec v_load_halves(const real *low, const real *high) {
 INLINE void v_load_fours(vec four[4], const real *const row[4], int64_t offset, int64_t further) {
     __m512d pair[4];
     for (int i = 0; i < 4; i += 2) {
-        const vec even = v_load_halves(row[i] + offset, row[i] + offset + further);
-        const vec odd = v_load_halves(row[i + 1] + offset, row[i + 1] + offset + further);
+        const vec even = v_join_halves(row[i] + offset, row[i] + offset + further);
+        const vec odd = v_join_halves(row[i + 1] + offset, row[i + 1] + offset + further);
         pair[i] = _mm512_castps_pd(_mm512_unpacklo_ps(even, odd));
         pair[i + 1] = _mm512_castps_pd(_mm512_unpackhi_ps(even, odd));
     }
@@ -207,7 +207,7 @@ INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
     }
 }
 #else
-INLINE vec v_load_halves(const real *low, const real *high) {
+INLINE vec v_join_halves(const real *low, const real *high) {
     return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(low)), _mm256_loadu_pd(high), 1);
 }
 INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
@@ -215,7 +215,7 @@ INLINE void v_load_transposed(vec a[VLEN], const real *p, int64_t stride) {
         vec half[4]; /* of rows 0 and 2, 1 and 3, 4 and 6, 5 and 7 */
         for (int i = 0; i < 4; i++) {
             const real *row = p + (i / 2 * 4 + i % 2) * stride + j;
-            half[i] = v_load_halves(row, row + 2 * stride);
+            half[i] = v_join_halves(row, row + 2 * stride);
         }
         const vec even0 = V(unpacklo)(half[0], half[1]), even4 = V(unpacklo)(half[2], half[3]);
         const vec odd0 = V(unpackhi)(half[0], half[1]), odd4 = V(unpackhi)(half[2], half[3]);
