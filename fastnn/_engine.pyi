@@ -18,6 +18,7 @@ UNSOUND: int
 UNORDERED: int
 ORDERED: int
 
+def all_finite(array: NDArray[np.floating[Any]]) -> bool: ...
 def row_order(indices: NDArray[Any], starts: NDArray[Any], n_columns: int) -> int: ...
 
 @disjoint_base

@@ -139,6 +139,17 @@ cdef int64_t address(object array) except? -1:
     return <int64_t> <uintptr_t> (<array_fields *> <void *> array).data
 
 
+def all_finite(array not None):
+    """Whether all numbers of a contiguous, aligned array of float32 or float64 are finite."""
+    cdef const void *data = <const void *> <uintptr_t> address(array)
+    cdef int64_t n = array.size
+    cdef const fastnn_kernels *table = active_table(8 * array.itemsize)
+    cdef bint finite
+    with nogil:
+        finite = table.all_finite(data, n)
+    return finite
+
+
 cdef object aligned_zeros(object n, object dtype):
     """An array of n zeros that begins on a cache line, so that no vector of whole parameters lies across two."""
     memory = np.zeros(n * dtype.itemsize + FASTNN_ALIGNMENT, np.uint8)

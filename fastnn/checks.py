@@ -89,7 +89,9 @@ def integer(value: Any, name: str, *, minimum: int) -> int:
 
 def finite_number(value: Any, name: str, dtype: np.dtype[Any]) -> float:
     """Return value as a float that is finite in dtype too; truth values are no numbers here."""
-    if isinstance(value, (bool, np.bool_, str, bytes, np.ma.MaskedArray)) or np.iscomplexobj(value):
+    if type(value) is not float and (
+        isinstance(value, (bool, np.bool_, str, bytes, np.ma.MaskedArray)) or np.iscomplexobj(value)
+    ):
         raise TypeError(f"{name} must be a number; got {value!r}")
     try:
         number = float(value)
@@ -97,9 +99,12 @@ def finite_number(value: Any, name: str, dtype: np.dtype[Any]) -> float:
         number = math.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number; got {value!r}") from None
-    with np.errstate(over="ignore", under="ignore"):
-        if not np.isfinite(dtype.type(number)):
-            raise ValueError(f"{name} must be finite; got {number} in {dtype}")
+    finite = math.isfinite(number)
+    if finite and dtype != np.float64:
+        with np.errstate(over="ignore", under="ignore"):
+            finite = bool(np.isfinite(dtype.type(number)))
+    if not finite:
+        raise ValueError(f"{name} must be finite; got {number} in {dtype}")
     return number
 
 
@@ -116,15 +121,14 @@ def number(
     if not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number; got {value!r}")
     result = finite_number(value, name, np.dtype(np.float64))
-    bounds = [
-        ("at least", minimum, operator.ge),
-        ("above", above, operator.gt),
-        ("at most", maximum, operator.le),
-        ("below", below, operator.lt),
-    ]
-    given = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
-    if not all(holds(result, bound) for _, bound, holds in given):
-        expected = " and ".join(f"{words} {bound}" for words, bound, _ in given)
+    if not (
+        (minimum is None or result >= minimum)
+        and (above is None or result > above)
+        and (maximum is None or result <= maximum)
+        and (below is None or result < below)
+    ):
+        bounds = {"at least": minimum, "above": above, "at most": maximum, "below": below}
+        expected = " and ".join(f"{words} {bound}" for words, bound in bounds.items() if bound is not None)
         raise ValueError(f"{name} must be {expected}; got {result}")
     return result
 

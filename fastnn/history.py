@@ -124,9 +124,13 @@ class History:
 
     def _look_for_the_best(self, losses: NDArray[np.float64]) -> None:
         """Update best_epoch by the losses of the epochs from self.epochs on; not a number and -inf are none."""
-        candidates = np.where(losses > -math.inf, losses, math.inf)
-        if candidates.min(initial=math.inf) < self._best:
-            first = int(candidates.argmin())
+        if len(losses) == 0:
+            return
+        first = int(losses.argmin())
+        if not losses[first] > -math.inf:  # which hides the others
+            losses = np.where(losses > -math.inf, losses, math.inf)
+            first = int(losses.argmin())
+        if losses[first] < self._best:
             self._best = float(losses[first])
             self.best_epoch = self.epochs + first
 

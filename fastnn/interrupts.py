@@ -1,6 +1,7 @@
 """Ctrl-C while the network, the optimizer and the history change together."""
 
-import signal
+# The functions of `signal` make enumerations of numbers on their way, which takes longer than a small network's step.
+import _signal  # type: ignore[import-not-found]
 import threading
 from types import FrameType, TracebackType
 
@@ -20,10 +21,10 @@ class HeldInterrupts:
     def __enter__(self) -> "HeldInterrupts":
         self._holds = (
             threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
         )
         if self._holds:
-            signal.signal(signal.SIGINT, self._hold)
+            _signal.signal(_signal.SIGINT, self._hold)
         return self
 
     def _hold(self, number: int, frame: FrameType | None) -> None:
@@ -33,4 +34,4 @@ class HeldInterrupts:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._holds:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)

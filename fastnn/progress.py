@@ -72,9 +72,11 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self._verbose:
+            return
         with self._ends_here_if_gone():
             try:
-                if self._verbose and self._history is not None and self._history.epochs > self._shown:
+                if self._history is not None and self._history.epochs > self._shown:
                     self._show(self._history, time.monotonic() - self._start)
             finally:
                 if self._bar is not None:

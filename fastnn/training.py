@@ -42,9 +42,9 @@ class Training:
         try:
             with Progress(epochs, verbose) as progress:
                 while history.epochs < epochs and history.stopped_by is None:
-                    before = history.epochs
+                    before, begin = history.epochs, _engine.seconds()
                     with HeldInterrupts() as interrupts:
-                        taken = self._run_epochs(min(chunk, epochs - before), interrupts)
+                        self._run_epochs(min(chunk, epochs - before), interrupts)
                     if interrupts.pending and history.stopped_by is None:  # it came after the engine last looked
                         history.stopped_by = "interrupt"
                     progress.update(history)
@@ -53,13 +53,13 @@ class Training:
                     stops = [callback(history) for callback in callbacks if history.epochs > before]
                     if history.stopped_by is None and any(isinstance(s, (bool, np.bool_)) and s for s in stops):
                         history.stopped_by = "callback"
-                    if verbose and not one_by_one and taken < SHOWN_EVERY:
+                    if verbose and not one_by_one and _engine.seconds() - begin < SHOWN_EVERY:
                         chunk = min(2 * chunk, MOST_EPOCHS_IN_A_CALL)
         except KeyboardInterrupt:  # in a callback, or between two blocks of epochs
             history.stopped_by = "interrupt"
 
-    def _run_epochs(self, n_epochs: int, interrupts: HeldInterrupts) -> float:
-        """Do some epochs, or fewer, and tell the history; return the seconds that they took."""
+    def _run_epochs(self, n_epochs: int, interrupts: HeldInterrupts) -> None:
+        """Do some epochs, or fewer, and tell the history."""
         history, rates = self.history, self.descent.learning_rates(n_epochs)
         losses, validation_losses, seconds, reason = self.network.fit(
             self.rows,
@@ -83,4 +83,3 @@ class Training:
             )
         if reason != "finished":
             history.stopped_by = reason
-        return float(seconds.sum())
