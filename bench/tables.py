@@ -167,6 +167,19 @@ def networks(results):
     return table(head, rows) + "\n\n" + best_rivals(cases)
 
 
+def calls(results):
+    """Microseconds per step where each is a call of fit, and the others' times over it."""
+    cases = results["calls"]
+    others = rivals_of(cases)
+    rows = []
+    for case in cases:
+        found = {contender["name"]: contender for contender in case["contenders"]}
+        title = f"{case['name']}: {'-'.join(map(str, case['sizes']))}, {case['batch']:,} rows"
+        ratios = (times(found[name]["times_fastnn"]) if name in found else "" for name in others)
+        rows.append([title, significant(found[OURS]["microseconds"]["median"]), *ratios])
+    return table(["a step in a call of its own", "fastnn, µs", *others.values()], rows)
+
+
 def predictions(results):
     """Microseconds per prediction in fastnn, and the others' times over it."""
     cases = results["predict"]
@@ -236,6 +249,8 @@ TABLES = {
     "train_machine": ("train", machine),
     "train": ("train", networks),
     "train2": ("train2", networks),
+    "calls": ("calls", calls),
+    "calls_machine": ("calls", machine),
     "predict": ("predict", predictions),
     "widths": ("widths", widths),
     "estimators": ("estimators", estimators),

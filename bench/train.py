@@ -75,7 +75,7 @@ def script_name(threads):
 def measure_workload(workload, threads, settings, progress):
     """Microseconds per step of each contender, the machine's limit, and how the goals were met."""
     progress(f"{workload.name}: compile and compare results")
-    networks, missing = available(workload, threads)
+    networks, missing = available(workload, threads, KINDS)
     distances = {network.name: verify(type(network), workload, threads) for network in networks}
     steps = {network.name: rivals_mlp.prepare(network, settings.seconds) * workload.batches for network in networks}
     progress(f"{workload.name}: " + ", ".join(steps))
@@ -109,10 +109,10 @@ def measure_workload(workload, threads, settings, progress):
     }
 
 
-def available(workload, threads):
+def available(workload, threads, kinds):
     """Return the contenders that can be built here, and a dictionary of why the others cannot."""
     networks, missing = [], {}
-    for kind in KINDS:
+    for kind in kinds:
         try:
             networks.append(kind(workload, workload.dtype, threads))
         except (ImportError, NotImplementedError) as error:

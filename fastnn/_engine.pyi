@@ -18,7 +18,7 @@ UNSOUND: int
 UNORDERED: int
 ORDERED: int
 
-def all_finite(array: NDArray[np.floating[Any]]) -> bool: ...
+def is_plain_and_finite(array: NDArray[Any], dtype: np.dtype[Any]) -> bool: ...
 def row_order(indices: NDArray[Any], starts: NDArray[Any], n_columns: int) -> int: ...
 
 @disjoint_base
@@ -124,7 +124,7 @@ class Network:
         rows: Rows,
         batch_size: int,
         optimizer: Optimizer,
-        learning_rates: NDArray[np.float64],
+        table: NDArray[np.float64],
         bit_generator: np.random.BitGenerator,
         shuffle: bool,
         watch: Watch,
@@ -132,7 +132,7 @@ class Network:
         interrupts: HeldInterrupts,
         n_threads: int,
         order: NDArray[np.int64] | None = None,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64], str]: ...
+    ) -> tuple[int, str]: ...
     def multiplies_elements(self, rows: Rows, goes_back: bool) -> bool: ...
     def forward_work(self, rows: Rows, goes_back: bool = False) -> int: ...
     def predict(self, rows: Rows, out: NDArray[Any], n_threads: int) -> None: ...

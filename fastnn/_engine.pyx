@@ -71,6 +71,7 @@ cdef enum:
     INTERRUPTED = 100
     LONG_ROW = 1_000_000  # parameters from which one row takes so long that other Python threads should run meanwhile
     TEXTBOOK_ROWS = 4
+    CHECKED_ELEMENTS = 1 << 22  # some milliseconds' work between two looks for Ctrl-C
     # What multiplying sparse rows by their elements costs, in columns of a dense row: see multiplies_elements.
     ELEMENT_COST = 2
     BACKWARD_COST = 3
@@ -139,15 +140,32 @@ cdef int64_t address(object array) except? -1:
     return <int64_t> <uintptr_t> (<array_fields *> <void *> array).data
 
 
-def all_finite(array not None):
-    """Whether all numbers of a contiguous, aligned array of float32 or float64 are finite."""
-    cdef const void *data = <const void *> <uintptr_t> address(array)
-    cdef int64_t n = array.size
-    cdef const fastnn_kernels *table = active_table(8 * array.itemsize)
-    cdef bint finite
-    with nogil:
-        finite = table.all_finite(data, n)
-    return finite
+cdef bint is_plain(object array, object dtype, int64_t item_size) noexcept:
+    """Whether it is a matrix with rows and columns, contiguous, aligned and of float32 or float64, the dtype."""
+    cdef const array_fields *fields = <const array_fields *> <void *> array
+    return (type(array) is ndarray and fields.nd == 2 and <void *> fields.descr == <void *> dtype
+            and fields.dimensions[0] > 0 and fields.dimensions[1] > 0
+            and (fields.dimensions[1] == 1 or fields.strides[1] == item_size)
+            and (fields.dimensions[0] == 1 or fields.strides[0] == fields.dimensions[1] * item_size)
+            and <uintptr_t> fields.data % item_size == 0)
+
+
+def is_plain_and_finite(array, dtype not None):
+    """Whether an array is plain and all its numbers are finite; what is not plain takes a closer look."""
+    cdef const array_fields *fields = <const array_fields *> <void *> array
+    cdef int64_t item_size = dtype.itemsize, n, done
+    cdef const fastnn_kernels *table = active_table(8 * item_size)
+    cdef bint finite = is_plain(array, dtype, item_size)
+    if not finite:
+        return False
+    n = fields.dimensions[0] * fields.dimensions[1]
+    for done in range(0, n, CHECKED_ELEMENTS):
+        with nogil:
+            finite = table.all_finite(fields.data + done * item_size, min(CHECKED_ELEMENTS, n - done))
+        if not finite:
+            return False
+        PyErr_CheckSignals()
+    return True
 
 
 cdef object aligned_zeros(object n, object dtype):
@@ -500,27 +518,28 @@ cdef class Network:
         p.position = 0
         return 0
 
-    def fit(self, Rows rows, int64_t batch_size, Optimizer optimizer, const double[::1] learning_rates, bit_generator,
+    def fit(self, Rows rows, int64_t batch_size, Optimizer optimizer, double[:, :] table, bit_generator,
             bint shuffle, Watch watch, double deadline, interrupts, int64_t n_threads, int64_t[::1] order=None):
-        """Train for as many epochs as there are learning rates.
+        """Train for as many epochs as `table` has columns, which is laid out as fastnn.history.History.room.
+
+        It holds their learning rates; their losses and seconds are written to it.
 
         With `order`, a permutation of the rows, each epoch shuffles that array further, as NumPy's RandomState.shuffle
         does; else, if `shuffle` is set and a step takes fewer rows than all, it draws a permutation of its own.
 
-        Returns an array of the losses of the epochs done, one of the validation rows' losses, or None without such
-        rows, one of the seconds that each epoch took, and why they ended: "finished", "early_stopping", "max_time",
-        "interrupt" once `interrupts` has one pending, or "not_finite"; in the last case the parameters are those from
-        before the epoch, which does not count as done.
+        Returns how many epochs were done, and why they ended: "finished", "early_stopping", "max_time", "interrupt"
+        once `interrupts` has one pending, or "not_finite"; in the last case the parameters are those from before the
+        epoch, which does not count as done.
         """
         cdef fastnn_fit f
         cdef fastnn_bit_generator *generator
         cdef int state = FASTNN_RUNNING
         cdef int64_t epoch
         cdef double start = fastnn_seconds()
-        cdef double[:, ::1] results
         cdef Workspace order_room = Workspace()
-        table = np.empty((3, learning_rates.shape[0]))  # of each epoch the two losses, and when it ended
-        results = table
+        if (table.shape[1] < 1 or table.shape[0] != (3 if watch.rows is None else 4)
+                or table.strides[1] != sizeof(double)):
+            raise ValueError("fit: the table must have contiguous rows for what the epochs leave")
         memset(&f, 0, sizeof(f))
         self.check_unused()
         self.busy = True
@@ -533,8 +552,9 @@ cdef class Network:
             if self.previous is None:
                 self.previous = np.empty_like(self.parameters)
             f.previous = <void *> <uintptr_t> address(self.previous)
-            f.learning_rates, f.n_epochs = &learning_rates[0], learning_rates.shape[0]
-            f.losses, f.validation_losses, f.seconds = &results[0, 0], NULL, &results[2, 0]
+            f.n_epochs = table.shape[1]
+            f.losses, f.learning_rates, f.seconds = &table[0, 0], &table[1, 0], &table[2, 0]
+            f.validation_losses = NULL
             f.deadline = deadline
             f.order = NULL
             if order is not None:
@@ -547,7 +567,7 @@ cdef class Network:
             f.validation.data.rows = 0
             if watch.rows is not None:
                 self.describe_prediction(&f.validation, watch.rows, &f.training)
-                f.validation_losses = &results[1, 0]
+                f.validation_losses = &table[3, 0]
             self.begin_watch(&f, watch)
             _arrays = self.describe_textbook(&f, rows, optimizer)  # keeps them alive
             try:
@@ -570,9 +590,8 @@ cdef class Network:
             self.pace, self.paced_rows, self.paced_threads = f.pace, batch_size, n_threads
             self.busy = False
         for epoch in range(f.epoch):
-            results[2, epoch], start = results[2, epoch] - start, results[2, epoch]
-        losses, validation_losses, seconds = table[:, :f.epoch]
-        return losses, None if watch.rows is None else validation_losses, seconds, REASONS[state]
+            f.seconds[epoch], start = f.seconds[epoch] - start, f.seconds[epoch]
+        return f.epoch, REASONS[state]
 
     cdef object describe_textbook(self, fastnn_fit *f, Rows rows, Optimizer optimizer):
         """Let two_layer_train do what it can do: returns the arrays that it reads and writes, or None."""
@@ -640,11 +659,7 @@ cdef class Network:
         cdef int64_t item_size = self.bits // 8, n_inputs = self.layers[0].n_inputs, n
         cdef fastnn_prediction p
         cdef Workspace scratch
-        if (type(x) is not ndarray or fields.nd != 2 or <void *> fields.descr != <void *> self.dtype
-                or fields.dimensions[0] == 0 or fields.dimensions[1] != n_inputs
-                or (n_inputs != 1 and fields.strides[1] != item_size)
-                or (fields.dimensions[0] != 1 and fields.strides[0] != n_inputs * item_size)
-                or <uintptr_t> fields.data % item_size != 0):
+        if not is_plain(x, self.dtype, item_size) or fields.dimensions[1] != n_inputs:
             return None
         n = fields.dimensions[0]
         out = empty((n, self.layers[self.network.n_layers - 1].n_outputs), self.dtype)

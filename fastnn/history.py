@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROWS = ("loss", "learning_rate", "seconds", "validation_loss")  # the last one only with validation data
+LOSS, LEARNING_RATE, SECONDS, VALIDATION_LOSS = range(len(ROWS))
 STOPS = (None, "early_stopping", "max_time", "callback", "interrupt")
 
 
@@ -106,12 +107,21 @@ class History:
         """
         if (validation_loss is not None) != self._validates:
             raise ValueError(f"validation_loss must {'' if self._validates else 'not '}be given for this history")
-        end = self.epochs + np.size(loss)
-        self.reserve(end)
-        block = self._table[:, self.epochs : end]
-        for row, values in zip(block, (loss, learning_rate, seconds, validation_loss), strict=False):
+        n_epochs = np.size(loss)
+        for row, values in zip(self.room(n_epochs), (loss, learning_rate, seconds, validation_loss), strict=False):
             row[:] = values
-        self._look_for_the_best(block[ROWS.index(self.monitor)])
+        self.count(n_epochs)
+
+    def room(self, n_epochs: int) -> NDArray[np.float64]:
+        """Return the place of the next epochs, a row for each of ROWS, to be written to before they are counted."""
+        end = self.epochs + n_epochs
+        self.reserve(end)
+        return self._table[:, self.epochs : end]
+
+    def count(self, n_epochs: int) -> None:
+        """Add so many epochs that are written down in their `room`."""
+        end = self.epochs + n_epochs
+        self._look_for_the_best(self._table[ROWS.index(self.monitor), self.epochs : end])
         self.epochs = end
 
     def reserve(self, epochs: int) -> None:
@@ -119,7 +129,8 @@ class History:
         capacity = self._table.shape[1]
         if epochs > capacity:
             table = np.empty((len(self._table), max(epochs, 2 * capacity, 16)))
-            table[:, : self.epochs] = self._table[:, : self.epochs]
+            if self.epochs > 0:
+                table[:, : self.epochs] = self._table[:, : self.epochs]
             self._table = table
 
     def _look_for_the_best(self, losses: NDArray[np.float64]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn import _engine
 from fastnn.descent import Descent
-from fastnn.history import History
+from fastnn.history import LEARNING_RATE, LOSS, VALIDATION_LOSS, History
 from fastnn.interrupts import HeldInterrupts
 from fastnn.progress import Progress
 from fastnn.schedules import ReduceOnPlateau
@@ -60,12 +60,14 @@ class Training:
 
     def _run_epochs(self, n_epochs: int, interrupts: HeldInterrupts) -> None:
         """Do some epochs, or fewer, and tell the history."""
-        history, rates = self.history, self.descent.learning_rates(n_epochs)
-        losses, validation_losses, seconds, reason = self.network.fit(
+        history = self.history
+        table = history.room(n_epochs)
+        table[LEARNING_RATE] = self.descent.learning_rates(n_epochs)
+        done, reason = self.network.fit(
             self.rows,
             self.batch_size,
             self.descent.steps,
-            rates,
+            table,
             self.bit_generator,
             self.shuffle,
             self.watch,
@@ -73,10 +75,11 @@ class Training:
             interrupts,
             self.n_threads,
         )
-        self.descent.advance(losses if validation_losses is None else validation_losses)
-        history.append(losses, rates[: len(losses)], seconds, validation_losses)
+        validates = len(table) > VALIDATION_LOSS
+        self.descent.advance(table[VALIDATION_LOSS if validates else LOSS, :done])
+        history.count(done)
         if reason == "not_finite":
-            validation = "" if validation_losses is None else ", that of validation_data"
+            validation = ", that of validation_data" if validates else ""
             raise FloatingPointError(
                 f"the loss{validation} or a parameter is no longer finite in epoch {history.epochs}; the parameters "
                 "are those from before that epoch. A lower learning rate, clip_norm, or scaled inputs may help"

@@ -8,6 +8,7 @@ import reference_mlp
 
 import fastnn
 from fastnn import _engine, data
+from fastnn.history import LEARNING_RATE, LOSS, History
 from fastnn.interrupts import HeldInterrupts
 
 LOSSES = ["mse", "mae", "huber", "quantile", "poisson", "binary_cross_entropy", "cross_entropy"]
@@ -206,11 +207,18 @@ def run_engine(x, y, order=None, watch=None, epochs=1, rate=0.0, seed=0, random_
     rows = data.rows(x, y, None, ("X", "y", "w"), (x.shape[1], 1), "mse", np.dtype("float64"))
     optimizer = _engine.Optimizer("sgd", net.parameters)
     generator = (random_state or np.random.RandomState(0))._bit_generator
-    losses, _, _, reason = net._engine.fit(
-        rows, 1, optimizer, np.full(epochs, rate), generator, False, watch or _engine.Watch(), math.inf,
-        HeldInterrupts(), 1, order,
-    )  # fmt: skip
-    return losses, reason
+    table = table_of(epochs, rate)
+    done, reason = net._engine.fit(
+        rows, 1, optimizer, table, generator, False, watch or _engine.Watch(), math.inf, HeldInterrupts(), 1, order
+    )
+    return table[LOSS, :done], reason
+
+
+def table_of(epochs, rate):
+    """Room for some epochs, with their learning rate."""
+    table = History().room(epochs)
+    table[LEARNING_RATE] = rate
+    return table
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 64, 65, 1000, 4097])
@@ -234,7 +242,7 @@ def test_each_step_takes_the_row_that_the_order_names():
     generator = np.random.RandomState(3)._bit_generator
     for _ in range(5):
         net._engine.fit(
-            rows, 1, _engine.Optimizer("sgd", net.parameters), np.array([0.5]), generator, False, _engine.Watch(),
+            rows, 1, _engine.Optimizer("sgd", net.parameters), table_of(1, 0.5), generator, False, _engine.Watch(),
             math.inf, HeldInterrupts(), 1, order,
         )  # fmt: skip
         assert net.parameters[0] == order[-1]

@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 from fastnn import _engine, checks, notices
 from fastnn.estimators.monitoring import Monitor
 from fastnn.estimators.solvers import NOT_FINITE, Examples, solver_of
-from fastnn.history import History
+from fastnn.history import LEARNING_RATE, LOSS, VALIDATION_LOSS, History
 from fastnn.interrupts import HeldInterrupts
 from fastnn.mlp import MLP
 from fastnn.progress import Progress, say
@@ -239,12 +239,13 @@ class Stochastic:
     def _take_epochs(self, n_epochs: int, interrupts: HeldInterrupts) -> str:
         """Do some epochs and write down what came of them; return why the engine came back."""
         e = self.estimator
-        rates = e._optimizer.rates(n_epochs, e.t_, self.n_rows)
-        losses, validation_losses, seconds, reason = self.network._engine.fit(
+        table = self.history.room(n_epochs)
+        table[LEARNING_RATE] = e._optimizer.rates(n_epochs, e.t_, self.n_rows)
+        done, reason = self.network._engine.fit(
             self.rows,
             self.batch_size,
             e._optimizer.steps,
-            rates,
+            table,
             e._random_state._bit_generator,
             False,
             self.watch,
@@ -253,21 +254,22 @@ class Stochastic:
             self.n_threads,
             self.order,
         )
-        done = len(losses)
+        losses, monitored = table[LOSS, :done].tolist(), table[LOSS, :done]
         e.n_iter_ += done
         e.t_ += done * self.n_rows
-        e.loss_curve_ += losses.tolist()
-        if validation_losses is not None:
-            e.validation_loss_curve_ += validation_losses.tolist()
+        e.loss_curve_ += losses
+        if self.validation is not None:
+            monitored = table[VALIDATION_LOSS, :done]
+            e.validation_loss_curve_ += monitored.tolist()
         if done:
             e.loss_ = e.loss_curve_[-1]
-        self.history.append(losses, rates[:done], seconds, validation_losses)
+        self.history.count(done)
         if not e.early_stopping:
             e._no_improvement_count, e.best_loss_ = self.watch.bad_epochs, self.watch.lowest_loss
         if self.prints:
-            for number, loss in enumerate(losses.tolist(), e.n_iter_ - done + 1):
+            for number, loss in enumerate(losses, e.n_iter_ - done + 1):
                 say(f"Iteration {number}, loss = {loss:.8f}")
-        e._optimizer.end_epochs(losses if validation_losses is None else validation_losses, e.t_)
+        e._optimizer.end_epochs(monitored, e.t_)
         return reason
 
     def _watch_score(self) -> None:
