@@ -22,8 +22,8 @@ class EarlyStopping(Option):
     min_delta : float, default 0.0
         Smallest fall of the loss that counts, at least 0.
     restore_best : bool, default True
-        Leave the network with the parameters of the epoch whose monitored loss was the lowest, however small its lead;
-        else with those of the last epoch.
+        Leave the network with the parameters of the epoch whose monitored loss was the lowest, however small its lead
+        and however the fit ends, be it by an exception; else with those of the last epoch.
     monitor : {"validation_loss", "loss"}
         Which loss is meant; "validation_loss" needs validation data.
 

@@ -310,7 +310,7 @@ class MLP:
             Seconds after which no further epoch begins, at least 0; at least one epoch is done.
         callbacks : function or iterable of functions, optional
             Each is called as ``callback(net, history)`` after each epoch, and ends the fit by returning True. It may
-            use the network, but not fit it. Its exceptions end the fit.
+            use the network, but not fit it. Its exceptions end the fit, which leaves the network as Ctrl-C would.
         verbose : {0, 1}
             With 1, show losses and the time left on stderr: a bar if tqdm is installed, else lines.
         n_threads : int, optional
@@ -329,7 +329,8 @@ class MLP:
             If an argument is wrong; the network is as it was.
         FloatingPointError
             If the loss, that of validation_data or a parameter is no longer finite in an epoch. The parameters are
-            those from before that epoch, and the next fit begins with a new optimizer.
+            those from before that epoch, or the best ones if early stopping restores these, and the next fit begins
+            with a new optimizer.
         RuntimeError
             If another thread, or a callback's fit, is using the network.
         MemoryError
@@ -369,12 +370,12 @@ class MLP:
                 n_threads=threads,
             )
             training.run(epochs, functions, verbose)
-            if watch.best_parameters is not None and watch.best_epoch >= 0:
-                self._engine.parameters[...] = watch.best_parameters
         except FloatingPointError:
             self._descent = None
             raise
         finally:
+            if watch.best_parameters is not None and watch.best_epoch >= 0:
+                self._engine.parameters[...] = watch.best_parameters
             self._engine.release()
         return history
 

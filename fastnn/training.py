@@ -80,9 +80,11 @@ class Training:
         history.count(done)
         if reason == "not_finite":
             validation = ", that of validation_data" if validates else ""
+            restores = self.watch.best_parameters is not None and self.watch.best_epoch >= 0
+            kept = f"of epoch {self.watch.best_epoch}, the best one" if restores else "from before that epoch"
             raise FloatingPointError(
                 f"the loss{validation} or a parameter is no longer finite in epoch {history.epochs}; the parameters "
-                "are those from before that epoch. A lower learning rate, clip_norm, or scaled inputs may help"
+                f"are those {kept}. A lower learning rate, clip_norm, or scaled inputs may help"
             )
         if reason != "finished":
             history.stopped_by = reason

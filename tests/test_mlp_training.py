@@ -476,6 +476,36 @@ class TestEarlyStopping:
         assert history.best_epoch < 5
         assert net.loss(*arguments["validation_data"]) == history.validation_loss.min()
 
+    def test_restores_them_too_after_an_error_in_a_callback(self):
+        net, histories = networks.mlp(networks.network((2, 30, 1), "tanh")), []
+        x, y, arguments = self.fit(5, True)[-1]
+
+        def fail(net, history):
+            histories.append(history)
+            if history.epochs == 6:
+                raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            net.fit(x, y, epochs=9, early_stopping=fastnn.EarlyStopping(5), callbacks=fail, **arguments)
+        assert histories[-1].best_epoch < 5
+        assert net.loss(*arguments["validation_data"]) == histories[-1].validation_loss.min()
+
+    @pytest.mark.parametrize("restore_best", [True, False])
+    def test_restores_them_too_after_divergence(self, restore_best):
+        """The losses are 3, 1, 2 and infinite, by the only weight, which a callback sets."""
+        net, losses = fastnn.MLP([1, 1], bias=False, loss="mae", dtype="float64"), [3.0, 1.0, 2.0, 1e308]
+        net.parameters[0] = losses[0]
+
+        def set_next(net, history):
+            net.parameters[0] = losses[history.epochs]
+
+        stopping = fastnn.EarlyStopping(9, monitor="loss", restore_best=restore_best)
+        options = {"optimizer": fastnn.SGD(1e-300), "early_stopping": stopping, "callbacks": set_next}
+        kept = "of epoch 1, the best one" if restore_best else "from before that epoch"
+        with pytest.raises(FloatingPointError, match=f"in epoch 3; the parameters are those {kept}"):
+            net.fit([[10.0]], [0], epochs=9, **options)
+        assert net.parameters[0] == (1.0 if restore_best else 1e308)
+
     def test_or_keeps_the_last(self):
         net, history, _, (x, y, arguments) = self.fit(5, True, restore_best=False)
         twin = networks.mlp(networks.network((2, 30, 1), "tanh"))
