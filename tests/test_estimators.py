@@ -347,6 +347,21 @@ class TestPredict:
             with pytest.raises(ValueError, match=r"X must be finite in float32; got 1e\+300 in row 0, column 0"):
                 net.predict(x)
 
+    @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+    @pytest.mark.parametrize("n", [1, 33])
+    def test_probabilities_that_are_no_numbers_have_no_class(self, kind, n):
+        """The products overflow to infinities of both signs, and what they add up to is not a number."""
+        net = fastnn.MLPClassifier(6, max_iter=3, activation="identity", random_state=0)
+        net.fit(rows().astype("f4"), targets(kind))
+        x = rows(n).astype("f4")
+        x[-1] = 3e38
+        assert np.isnan(net.predict_proba(x)[-1]).any()
+        for other in (x, x.tolist()):
+            with pytest.raises(
+                ValueError, match=rf"rows whose probabilities are finite in float32; those of row {n - 1} are \["
+            ):
+                net.predict(other)
+
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     @pytest.mark.parametrize("n", [1, 40])
     def test_not_finite(self, value, n):

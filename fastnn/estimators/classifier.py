@@ -300,8 +300,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         ndarray, shape (n_samples,) or (n_samples, n_labels)
             Labels, or for many labels at once zeros and ones.
+
+        Raises
+        ------
+        ValueError
+            If X is wrong, or a row has numbers so large that its probabilities are not numbers.
         """
-        return self._labels(self._outputs(X))
+        outputs = self._outputs(X)
+        if not self.network_._engine.all_finite(outputs):  # NaN would be taken for one class or the other
+            row = int(np.argwhere(np.isnan(outputs))[0, 0])
+            raise ValueError(
+                f"X must have rows whose probabilities are finite in {outputs.dtype}; those of row {row} are "
+                f"{outputs[row]}: it, or the weights, hold numbers that are too large"
+            )
+        return self._labels(outputs)
 
     def _labels(self, outputs: NDArray[Any]) -> Any:
         binarizer = self._label_binarizer
