@@ -46,15 +46,17 @@ class Fitted(BaseEstimator):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         state.pop("_fitting", None)
-        if "network_" in state:
-            self._synchronize()
-            for name in ("coefs_", "intercepts_", "_views"):
-                state.pop(name, None)
-        return pickles.stamped(state)
+        if "network_" not in state:
+            return pickles.stamped(state)
+        self._synchronize()
+        for name in ("coefs_", "intercepts_", "_views"):
+            state.pop(name, None)
+        return state  # the network has the stamp, and one warning is enough
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(pickles.unstamped(state, self))
-        if "network_" in self.__dict__:
+        is_fitted = "network_" in state
+        super().__setstate__(state if is_fitted else pickles.unstamped(state, self))
+        if is_fitted:
             self._adopt(self.network_)
 
     def _outputs(self, X: Any) -> Any:  # noqa: N803
