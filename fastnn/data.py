@@ -144,7 +144,7 @@ def targets(
     n_rows, n_outputs = shape
     values = table(y, name, dtype, column=True)
     if loss == "cross_entropy" and values.shape[1] == 1:
-        check_labels(values, name, n_outputs)
+        check_labels(values, name, n_outputs, dtype)
         return values, True
     if values.shape[1] != n_outputs:
         labels = f", or integer labels of shape ({n_rows},)" if loss == "cross_entropy" else ""
@@ -161,14 +161,17 @@ def targets(
     return values, False
 
 
-def check_labels(labels: NDArray[Any], name: str, n_classes: int) -> None:
-    """Raise a ValueError unless all are whole numbers from 0 to n_classes - 1."""
+def check_labels(labels: NDArray[Any], name: str, n_classes: int, dtype: np.dtype[Any]) -> None:
+    """Raise a ValueError unless all are whole numbers from 0 to n_classes - 1, and exact in dtype."""
     if len(labels) == 0:
         return
     lowest, highest = labels.min(), labels.max()
     if lowest < 0 or highest >= n_classes:
         wrong = lowest if lowest < 0 else highest
         raise ValueError(f"{name} must hold class numbers from 0 to {n_classes - 1}, the outputs less one; got {wrong}")
+    most = 2 ** (np.finfo(dtype).nmant + 1)  # above which the kernels would round them to other classes
+    if highest > most:
+        raise ValueError(f"{name} must hold class numbers of at most {most}, which are exact in {dtype}; got {highest}")
     if labels.dtype.kind == "f" and (labels != np.floor(labels)).any():
         raise ValueError(f"{name} must hold whole class numbers; got {labels[labels != np.floor(labels)][0]}")
 

@@ -302,7 +302,7 @@ class MLP:
         sample_weight : array_like, shape (n,), optional
             How much each row counts, at least 0.
         validation_data : (X, y) or (X, y, sample_weight), optional
-            Rows whose objective is computed after each epoch, and that are not trained on.
+            Rows whose objective is computed after each epoch, and that are not trained on. Not all may weigh 0.
         early_stopping : EarlyStopping, optional
             When to stop because the loss does not fall any more. If it restores the best parameters, the optimizer's
             state nevertheless stays that of the last epoch.
@@ -760,7 +760,10 @@ class MLP:
             raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight); got {got}")
         x, y, *weight = value
         names = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
-        return self._rows(x, y, weight[0] if weight else None, names)
+        rows = self._rows(x, y, weight[0] if weight else None, names)
+        if rows.weights is not None and not rows.weights.any():  # the loss would be 0 after each epoch
+            raise ValueError(f"{names[2]} must not be 0 for all rows; got {len(rows.weights)} zeros")
+        return rows
 
     def _watch(self, stopping: EarlyStopping | None, rows: Rows | None) -> Watch:
         if stopping is None:

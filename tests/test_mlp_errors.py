@@ -8,6 +8,7 @@ import pytest
 
 import fastnn
 from fastnn import schedules
+from fastnn.data import targets
 
 X, Y = np.zeros((4, 3)), np.zeros((4, 2))
 
@@ -172,6 +173,13 @@ class TestTargets:
                 getattr(net, use)(X, y)
         np.testing.assert_array_equal(net.parameters, before)
 
+    def test_class_numbers_that_float32_would_round(self):
+        labels, shape = np.array([2**24 + 1]), (1, 2**24 + 2)
+        with refuses(ValueError, "y must hold class numbers of at most 16777216, .* in float32; got 16777217"):
+            targets(labels, "y", shape, "cross_entropy", np.dtype(np.float32))
+        assert targets(labels - 1, "y", shape, "cross_entropy", np.dtype(np.float32))[1]
+        assert targets(labels, "y", shape, "cross_entropy", np.dtype(np.float64))[1]
+
     def test_validation_data_too(self):
         net = fastnn.MLP([3, 3], loss="cross_entropy", seed=0)
         with refuses(ValueError, r"validation_data\[1\] must .*got 3"):
@@ -202,6 +210,8 @@ class TestSampleWeight:
     def test_in_validation_data(self, net):
         with refuses(ValueError, r"validation_data\[2\] must have shape \(4,\)"):
             net.fit(X, Y, validation_data=(X, Y, [1, 2, 3]))
+        with refuses(ValueError, r"validation_data\[2\] must not be 0 for all rows; got 4 zeros"):
+            net.fit(X, Y, validation_data=(X, Y, np.zeros(4)))
 
 
 class TestConstructor:
