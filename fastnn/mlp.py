@@ -145,6 +145,35 @@ class MLP:
         seed: int | None = None,
         convention: str = "fastnn",
     ) -> None:
+        self._build(
+            layer_sizes,
+            activation=activation,
+            output_activation=output_activation,
+            loss=loss,
+            bias=bias,
+            l2=l2,
+            dropout=dropout,
+            dtype=dtype,
+            convention=convention,
+        )
+        seed = None if seed is None else checks.integer(seed, "seed", minimum=0)
+        self._generator = np.random.Generator(np.random.PCG64(seed))
+        self._initialize()
+
+    def _build(
+        self,
+        layer_sizes: Sequence[int],
+        *,
+        activation: str | Sequence[str],
+        output_activation: str | None,
+        loss: str | Huber | Quantile,
+        bias: bool,
+        l2: float,
+        dropout: float,
+        dtype: DTypeLike,
+        convention: str,
+    ) -> None:
+        """Make the network, its parameters 0 and without a generator."""
         self._bias = checks.boolean(bias, "bias")
         self._layer_sizes = checks.layer_sizes(layer_sizes, bias=self._bias)
         self._loss, self._loss_parameter = parse_loss(loss)
@@ -156,8 +185,6 @@ class MLP:
         if not isinstance(convention, str) or convention not in _engine.CONVENTIONS:
             raise ValueError(f"convention must be 'fastnn' or 'scikit-learn'; got {convention!r}")
         self._convention = convention
-        seed = None if seed is None else checks.integer(seed, "seed", minimum=0)
-        self._generator = np.random.Generator(np.random.PCG64(seed))
         self._descent: Descent | None = None
         self._engine = Network(
             self._layer_sizes,
@@ -170,7 +197,6 @@ class MLP:
             self._dtype,
             convention,
         )
-        self._initialize()
 
     def _initialize(self) -> None:
         """Draw the weights; the biases are 0."""
@@ -649,7 +675,7 @@ class MLP:
         header, arrays = storage.read(path)
         try:
             return cls._from_state(header, arrays)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, MemoryError) as error:
             raise ValueError(f"cannot load {os.fspath(path)}: it does not describe a network ({error!r})") from None
 
     def to_torch(self, *, logits: bool = False) -> Any:
@@ -815,8 +841,7 @@ class MLP:
         """Make again what `_state` described."""
         net = cls.__new__(cls)
         *hidden, output = header["activations"]
-        MLP.__init__(  # a subclass's own may take other arguments
-            net,
+        net._build(
             header["layer_sizes"],
             activation=hidden,
             output_activation=output,
@@ -825,9 +850,9 @@ class MLP:
             l2=header["l2"],
             dropout=header["dropout"],
             dtype=header["dtype"],
-            seed=0,
             convention=header.get("convention", "fastnn"),
         )
+        net._generator = np.random.Generator(np.random.PCG64(0))
         net._generator.bit_generator.state = header["generator"]
         restore(net._engine.parameters, arrays["parameters"], "parameters")
         if header["optimizer"] is not None:
@@ -839,8 +864,7 @@ class MLP:
 
         The optimizer is its object, for unlike a file this takes a schedule of a user's own.
         """
-        own = vars(MLP([1, 1], seed=0)).keys()
-        others = {name: value for name, value in vars(self).items() if name not in own}
+        others = {name: value for name, value in vars(self).items() if name not in OWN_ATTRIBUTES}
         others["_descent"] = copy.copy(self._descent)
         return *self._state_without_optimizer(), pickles.stamped(others)
 
@@ -852,3 +876,6 @@ class MLP:
     def __repr__(self) -> str:
         sizes = "-".join(str(size) for size in self._layer_sizes)
         return f"MLP({sizes}, {'-'.join(self._activations)}, loss={self.loss_function!r}, dtype={self._dtype})"
+
+
+OWN_ATTRIBUTES = frozenset(vars(MLP([1, 1], seed=0)))  # which `_from_state` makes again; others are the user's

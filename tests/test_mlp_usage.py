@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import schedules
+from fastnn import schedules, storage
 
 N_THREADS = 8
 
@@ -492,6 +492,22 @@ class TestFiles:
                 fastnn.MLP.load(path)
         with pytest.raises(FileNotFoundError):
             fastnn.MLP.load(tmp_path / "nothing.npz")
+
+    @pytest.mark.parametrize("sizes", [[3, 6, 2], [3, 5], [2**20, 2**12, 2], [2**24 - 1, 2**24 - 1]])
+    def test_parameters_of_other_sizes(self, net, tmp_path, sizes):
+        """What the header says does not take more memory or time than what the file has."""
+        header, arrays = net._state()
+        header |= {"layer_sizes": sizes, "activations": ["relu"] * (len(sizes) - 1)}
+        storage.write(tmp_path / "net.npz", header, arrays)
+        with pytest.raises(ValueError, match=r"cannot load .*net\.npz: it does not describe a network"):
+            fastnn.MLP.load(tmp_path / "net.npz")
+
+    def test_draws_no_weights(self, net, tmp_path, monkeypatch):
+        """Which takes twenty times as long as to read those of a large network."""
+        net.save(tmp_path / "net.npz")
+        monkeypatch.delattr(fastnn.MLP, "_initialize")
+        for twin in (fastnn.MLP.load(tmp_path / "net.npz"), pickle.loads(pickle.dumps(net)), copy.copy(net)):
+            np.testing.assert_array_equal(twin.parameters, net.parameters)
 
     def test_executes_nothing(self, tmp_path):
         class Evil:
