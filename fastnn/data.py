@@ -111,12 +111,11 @@ def numeric(value: ArrayLike, name: str) -> NDArray[Any]:
     """Return an array of one of the engine's element types; only other types and byte orders are copied."""
     if type(value) is np.ndarray and value.dtype in ELEMENT_TYPES:
         return value
-    array = value if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray) else None
-    if array is None or array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        array = np.asarray(value) if hasattr(value, "__array__") and not isinstance(value, np.ma.MaskedArray) else None
+    array = None
+    if hasattr(value, "__array__") and not isinstance(value, np.ma.MaskedArray):
+        array = np.asarray(value)  # of a matrix or a memory map a view
     if array is None or array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         array = checks.as_floating(value, name)
-    array = np.asarray(array)  # a matrix or memory map as a plain array: a view
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
