@@ -198,6 +198,7 @@ class AdamW(Option):
 
 
 Optimizer: TypeAlias = SGD | RMSProp | Adam | AdamW
+OPTIMIZERS = (SGD, RMSProp, Adam, AdamW)
 
 
 def _check_clip_norm(value: object) -> float | None:
@@ -211,7 +212,7 @@ def check_optimizer(value: object) -> Optimizer:
     """Return value if it is an optimizer, and Adam() for None."""
     if value is None:
         return DEFAULT
-    if not isinstance(value, (SGD, RMSProp, Adam, AdamW)):
-        names = ", ".join(f"fastnn.{cls.__name__}" for cls in (SGD, RMSProp, Adam, AdamW))
+    if not isinstance(value, OPTIMIZERS):
+        names = ", ".join(f"fastnn.{cls.__name__}" for cls in OPTIMIZERS)
         raise TypeError(f"optimizer must be None or an instance of one of {names}; got {value!r}")
     return value

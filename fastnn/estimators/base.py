@@ -23,10 +23,9 @@ from fastnn.estimators.monitoring import CallbackSupportMixin, Monitor
 from fastnn.estimators.solvers import Examples, refuse_idle_schedules
 from fastnn.losses import ACTIVATIONS
 from fastnn.mlp import MLP
-from fastnn.optimizers import SGD, Adam, AdamW, RMSProp
+from fastnn.optimizers import OPTIMIZERS
 from fastnn.schedules import ReduceOnPlateau, Schedule
 
-OPTIMIZERS = (SGD, RMSProp, Adam, AdamW)
 CLOSED_UNIT = Interval(Real, 0, 1, closed="both")
 HALF_OPEN_UNIT = Interval(Real, 0, 1, closed="left")
 AT_LEAST_0 = Interval(Real, 0, None, closed="left")
