@@ -533,8 +533,8 @@ cdef class Network:
         does; else, if `shuffle` is set and a step takes fewer rows than all, it draws a permutation of its own.
 
         Returns how many epochs were done, and why they ended: "finished", "early_stopping", "max_time", "interrupt"
-        once `interrupts` has one pending, or "not_finite"; in the last case the parameters are those from before the
-        epoch, which does not count as done.
+        once `interrupts` has one pending or holds what a signal's handler raised, or "not_finite"; in the last case
+        the parameters are those from before the epoch, which does not count as done.
         """
         cdef fastnn_fit f
         cdef fastnn_bit_generator *generator
@@ -575,21 +575,22 @@ cdef class Network:
                 f.validation_losses = &table[3, 0]
             self.begin_watch(&f, watch)
             _arrays = self.describe_textbook(&f, rows, optimizer)  # keeps them alive
-            try:
-                with bit_generator.lock:
-                    while state == FASTNN_RUNNING:
-                        with nogil:
-                            state = fastnn_fit_for(&f, UNINTERRUPTED)
+            with bit_generator.lock:
+                while state == FASTNN_RUNNING:
+                    with nogil:
+                        state = fastnn_fit_for(&f, UNINTERRUPTED)
+                    try:
                         PyErr_CheckSignals()
-                        if interrupts.pending and state == FASTNN_RUNNING:
+                    except BaseException as error:
+                        interrupts.hold(error)
+                        if state != FASTNN_NOT_FINITE:  # also after the last of these epochs: the caller may have more
                             state = INTERRUPTED
-            finally:  # whatever a signal's handler raises, the state must be that of the steps that were taken
+                    if interrupts.pending and state == FASTNN_RUNNING:
+                        state = INTERRUPTED
+            if optimizer.kind == "adam":  # to the others they mean nothing, and not every way of training counts them
                 optimizer.beta_1_power = f.training.update.beta_1_power
                 optimizer.beta_2_power = f.training.update.beta_2_power
-                self.end_watch(&f, watch)
-        except KeyboardInterrupt:
-            if state != FASTNN_NOT_FINITE:  # also after the last of these epochs: the caller may have more
-                state = INTERRUPTED
+            self.end_watch(&f, watch)
         finally:
             fastnn_team_stop(f.team)
             self.pace, self.paced_rows, self.paced_threads = f.pace, batch_size, n_threads

@@ -1,4 +1,4 @@
-"""A network's memory and its loops, which run without the GIL.
+"""The memory of the book's network and its loops, which run without the GIL.
 
 Python checks and converts; here arrays are of the right dtype, shape and order already.
 """

@@ -152,6 +152,57 @@ def test_a_signal_handler_of_the_program_is_left_alone():
         signal.signal(signal.SIGINT, before)
 
 
+class TimeIsUpError(Exception):
+    """What a handler raises."""
+
+
+def raise_time_is_up(number, frame):
+    raise TimeIsUpError
+
+
+def after_time_is_up(net, fit):
+    """Call what trains a network for long, and once it has changed that let a signal's handler end it."""
+
+    def interrupt():
+        while (net.parameters == start).all():
+            time.sleep(0.001)
+        signal.raise_signal(signal.SIGINT)
+
+    start, thread = net.parameters.copy(), threading.Thread(target=interrupt)
+    before = signal.signal(signal.SIGINT, raise_time_is_up)
+    try:
+        thread.start()
+        with pytest.raises(TimeIsUpError):
+            fit()
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+
+
+def test_what_a_handler_raises_leaves_a_network_that_knows_its_epochs():
+    x = np.random.default_rng(0).normal(size=(5000, 2))
+    net, twin = (fastnn.MLP([2, 8, 1], seed=0) for _ in range(2))
+    options = {"batch_size": None, "optimizer": fastnn.SGD(fastnn.InverseScaling(0.01, 1.0))}  # 0.01 / (epoch + 1)
+    after_time_is_up(net, lambda: net.fit(x, x[:, 0], epochs=10**5, **options))
+    done = round(0.01 / net.fit(x, x[:, 0], **options).learning_rate[0]) - 1
+    assert done > 0
+    twin.fit(x, x[:, 0], epochs=done + 1, **options)
+    np.testing.assert_array_equal(net.parameters, twin.parameters)
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer. Maximum iterations")
+def test_what_a_handler_raises_leaves_an_estimator_that_knows_its_epochs():
+    pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+    x = np.random.default_rng(0).normal(size=(5000, 2))
+    options = {"hidden_layer_sizes": (8,), "batch_size": 5000, "tol": 0.0, "random_state": 0, "warm_start": "resume"}
+    net, twin = (fastnn.MLPRegressor(max_iter=1, n_iter_no_change=np.inf, **options).fit(x, x[:, 0]) for _ in range(2))
+    net.set_params(max_iter=10**5)
+    after_time_is_up(net.network_, lambda: net.fit(x, x[:, 0]))
+    assert net.t_ == 5000 * len(net.loss_curve_) == 5000 * (1 + net.n_iter_) > 5000
+    twin.set_params(max_iter=net.n_iter_).fit(x, x[:, 0])
+    np.testing.assert_array_equal(net.network_.parameters, twin.network_.parameters)
+
+
 def test_what_comes_while_interrupts_are_held_is_pending():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
