@@ -27,6 +27,11 @@ class EarlyStopping(Option):
     monitor : {"validation_loss", "loss"}
         Which loss is meant; "validation_loss" needs validation data.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or out of range.
+
     Examples
     --------
     >>> import fastnn

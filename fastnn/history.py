@@ -28,6 +28,11 @@ class History:
     monitor : {"validation_loss", "loss"}, optional
         The loss by which epochs are better than others; by default that of the validation data if there are any.
 
+    Raises
+    ------
+    ValueError
+        If monitor is none of these, or "validation_loss" without validation data.
+
     Attributes
     ----------
     loss : ndarray, shape (epochs,)
@@ -104,6 +109,11 @@ class History:
 
         The others are arrays of that length or one number for all. `seconds` is what each epoch took;
         `validation_loss` is given if, and only if, the fit has validation data.
+
+        Raises
+        ------
+        ValueError
+            If it is not, or the lengths differ.
         """
         if (validation_loss is not None) != self._validates:
             raise ValueError(f"validation_loss must {'' if self._validates else 'not '}be given for this history")

@@ -25,6 +25,11 @@ class Huber(Option):
     ----------
     delta : float, default 1.0
         The error at which one becomes the other, above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or out of range.
     """
 
     delta: float = 1.0
@@ -44,6 +49,11 @@ class Quantile(Option):
     ----------
     q : float, default 0.5
         The quantile to predict, in (0, 1).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or out of range.
     """
 
     q: float = 0.5

@@ -109,7 +109,13 @@ class NeuralNetwork:
             weights[...] = draw(weights.shape)
 
     def feedforward(self) -> None:
-        """Compute `layer1` and `output` from `input` and the weights."""
+        """Compute `layer1` and `output` from `input` and the weights.
+
+        Raises
+        ------
+        RuntimeError
+            If another thread is using this network.
+        """
         self._engine.forward()
 
     def backprop(self) -> None:
@@ -118,7 +124,7 @@ class NeuralNetwork:
         Raises
         ------
         RuntimeError
-            If there was no `feedforward` since the rows were set.
+            If there was no `feedforward` since the rows were set, or another thread is using this network.
         ValueError
             If `y` has not as many rows as `input`.
         """
@@ -187,6 +193,14 @@ class NeuralNetwork:
         Returns
         -------
         ndarray, shape (m, k)
+            In the network's dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is wrong.
+        RuntimeError
+            If another thread is training this network.
         """
         return self._engine.predict(checks.matrix(x, "x", self._engine.dtype, n_columns=self._engine.shape[1]))
 

@@ -39,6 +39,11 @@ class SGD(Option):
     rate_in_velocity : bool, default False
         Which of the two forms is meant.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or out of range.
+
     Examples
     --------
     >>> import fastnn
@@ -87,6 +92,11 @@ class RMSProp(Option):
         Keeps the divisor away from 0, above 0.
     clip_norm : float, optional
         Gradients with a larger Euclidean norm, over all parameters, are scaled down to this one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or out of range.
     """
 
     learning_rate: float | Schedule | ReduceOnPlateau = 0.01
@@ -131,6 +141,11 @@ class Adam(Option):
         Gradients with a larger Euclidean norm, over all parameters, are scaled down to this one.
     epsilon_hat : bool, default False
         Which of the two forms is meant.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or out of range.
     """
 
     learning_rate: float | Schedule | ReduceOnPlateau = 1e-3
@@ -176,6 +191,11 @@ class AdamW(Option):
         How much of the parameters goes in a step, as a factor on the learning rate, at least 0.
     clip_norm : float, optional
         Gradients with a larger Euclidean norm, over all parameters, are scaled down to this one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or out of range.
     """
 
     learning_rate: float | Schedule | ReduceOnPlateau = 1e-3

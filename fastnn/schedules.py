@@ -64,6 +64,11 @@ class Constant(Schedule):
     ----------
     learning_rate : float
         At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or out of range.
     """
 
     learning_rate: float
@@ -90,6 +95,11 @@ class StepDecay(Schedule):
         What is left of it after each fall, above 0 and at most 1.
     every : int
         Epochs from one fall to the next, at least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or out of range.
 
     Examples
     --------
@@ -127,6 +137,11 @@ class ExponentialDecay(Schedule):
         Learning rate of the first epoch, at least 0.
     rate : float
         What is left of it after each epoch, above 0 and at most 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or out of range.
     """
 
     initial: float
@@ -156,6 +171,11 @@ class InverseScaling(Schedule):
         Learning rate of the first epoch, at least 0.
     power : float, default 0.5
         At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or out of range.
     """
 
     initial: float
@@ -187,6 +207,11 @@ class CosineDecay(Schedule):
         The first epoch whose learning rate is `final`, at least 1.
     final : float, default 0.0
         At least 0 and at most `initial`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or out of range.
     """
 
     initial: float
@@ -224,6 +249,11 @@ class WarmUp(Schedule):
         How many epochs the growth takes, at least 1.
     then : float or schedule
         Learning rate afterwards, at least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or out of range.
 
     Examples
     --------
@@ -283,6 +313,11 @@ class ReduceOnPlateau(Option):
     minimum : float, default 0.0
         The learning rate is not reduced below it; at least 0 and at most `initial`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or out of range.
+
     Examples
     --------
     >>> import fastnn
@@ -320,6 +355,11 @@ class ReduceOnPlateau(Option):
         """Return the state after an epoch with this loss; its `learning_rate` is that of the epoch to come.
 
         `state` is what `start` or `next` returned, or what JSON made of it.
+
+        Raises
+        ------
+        TypeError
+            If state is something else, or loss is not a number.
         """
         try:
             learning_rate, best, bad_epochs = state

@@ -305,6 +305,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         ------
         ValueError
             If X is wrong, or a row has numbers so large that its probabilities are not numbers.
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
+        RuntimeError
+            If another thread is training it.
         """
         outputs = self._outputs(X)
         if not self.network_._engine.all_finite(outputs):  # NaN would be taken for one class or the other
@@ -334,6 +338,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         ndarray, shape (n_samples, n_classes)
             In the network's dtype, its columns in the order of `classes_`.
+
+        Raises
+        ------
+        ValueError
+            If X is wrong.
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
+        RuntimeError
+            If another thread is training it.
         """
         outputs = self._outputs(X)
         if self.n_outputs_ != 1:
@@ -353,6 +366,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Returns
         -------
         ndarray, shape (n_samples, n_classes)
+
+        Raises
+        ------
+        ValueError
+            If X is wrong.
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
+        RuntimeError
+            If another thread is training it.
         """
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
@@ -368,6 +390,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         ndarray, shape (n_samples, n_features) or (n_samples, n_classes, n_features)
             For two classes that of the probability of the second.
+
+        Raises
+        ------
+        ValueError
+            If X is wrong.
+        sklearn.exceptions.NotFittedError
+            If the classifier is not fitted.
+        RuntimeError
+            If another thread is training it.
         """
         return self._jacobian(X)
 
@@ -388,6 +419,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Returns
         -------
         self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is wrong, or the training diverges.
+        RuntimeError
+            If another thread, or the fit whose callback this is, uses the estimator.
         """
         self._fit(X, y, sample_weight, incremental=True, classes=classes)
         return self

@@ -232,6 +232,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         -------
         ndarray, shape (n_samples,) or (n_samples, n_outputs)
             In the network's dtype.
+
+        Raises
+        ------
+        ValueError
+            If X is wrong.
+        sklearn.exceptions.NotFittedError
+            If the regressor is not fitted.
+        RuntimeError
+            If another thread is training it.
         """
         outputs = self._outputs(X)
         return outputs.reshape(-1) if outputs.shape[1] == 1 else outputs
@@ -246,6 +255,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         Returns
         -------
         ndarray, shape (n_samples, n_features) or (n_samples, n_outputs, n_features)
+
+        Raises
+        ------
+        ValueError
+            If X is wrong.
+        sklearn.exceptions.NotFittedError
+            If the regressor is not fitted.
+        RuntimeError
+            If another thread is training it.
         """
         return self._jacobian(X)
 
@@ -264,6 +282,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         Returns
         -------
         self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is wrong, or the training diverges.
+        RuntimeError
+            If another thread, or the fit whose callback this is, uses the estimator.
         """
         self._fit(X, y, sample_weight, incremental=True)
         return self
