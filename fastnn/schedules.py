@@ -274,10 +274,9 @@ class WarmUp(Schedule):
 
     def at(self, epoch: int) -> float:
         """Return the learning rate of one epoch."""
-        then = self.then if isinstance(self.then, Schedule) else Constant(self.then)
-        if epoch < self.epochs:
-            return then.at(0) * ((epoch + 1) / self.epochs)
-        return then.at(epoch - self.epochs)
+        begun = max(epoch - self.epochs, 0)
+        rate = self.then.at(begun) if isinstance(self.then, Schedule) else self.then
+        return rate * ((epoch + 1) / self.epochs) if epoch < self.epochs else rate
 
 
 class PlateauState(NamedTuple):
