@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+from accuracy import assert_same_bits
 
 import fastnn
 from fastnn import _kernels
@@ -26,6 +27,27 @@ def isa(request):
     before = fastnn.isa()
     _kernels.select(request.param)
     yield request.param
+    _kernels.select(before)
+
+
+@pytest.fixture(params=[_kernels.available_isas()], ids=" ".join)
+def from_all(request):
+    """Return a function that calls a kernel with each instruction set, and returns the result, whose bits must agree.
+
+    The test bears all their names, so whoever leaves one out, by -k, leaves out the comparison.
+    """
+    before = fastnn.isa()
+
+    def call(kernel, *arguments):
+        found = []
+        for name in request.param:
+            _kernels.select(name)
+            found.append(kernel(*arguments))
+        for other in found[1:]:
+            assert_same_bits(other, found[0])
+        return found[0]
+
+    yield call
     _kernels.select(before)
 
 

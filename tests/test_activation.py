@@ -106,7 +106,6 @@ def hard_inputs(dtype):
     return np.concatenate([some, -some])
 
 
-@cache
 def double_inputs(function):
     """Return the inputs for float64: the hard ones, random bit patterns, and even covers of what does not saturate."""
     rng = np.random.default_rng(1)
@@ -130,33 +129,31 @@ def float_inputs(function, step):
     return np.abs(x[x != 0]) if function == "log" else x
 
 
-def check_bound(capsys, function, isa, x, got, exact):
+def check_bound(capsys, function, x, got, exact):
     """Assert the bound, and print the worst error and where it is."""
     assert not np.isnan(got).any()
     found = errors(got, exact)
     worst = found.argmax()
     report(
         capsys,
-        f"{function} {got.dtype} {isa}: worst error {found[worst]:.4f} ULP, at {x[worst]!r}, of {len(x):,} inputs",
+        f"{function} {got.dtype}: worst error {found[worst]:.4f} ULP, at {x[worst]!r}, of {len(x):,} inputs",
     )
     assert found[worst] <= BOUND[function][got.dtype.name]
 
 
-@cache
-def extended(function):
-    """Return a function of double_inputs() in extended precision."""
+def extended(function, x):
+    """Return a function of float64 numbers in extended precision."""
     with np.errstate(all="ignore"):
-        return REFERENCE[function](double_inputs(function).astype(np.longdouble))
+        return REFERENCE[function](x.astype(np.longdouble))
 
 
 @needs_extended
 @pytest.mark.parametrize("function", [f for f in BOUND if f != "gelu"])
-def test_float64_is_within_its_bound(isa, function, capsys):
+def test_float64_is_within_its_bound(from_all, function, capsys):
     x = double_inputs(function)
-    check_bound(capsys, function, isa, x, KERNEL[function](x), extended(function))
+    check_bound(capsys, function, x, from_all(KERNEL[function], x), extended(function, x))
 
 
-@cache
 def multiprecision(function):
     """Return a sample of inputs for float64, with the exact values to 50 digits; sin and cos of huge ones need more."""
     rng = np.random.default_rng(2)
@@ -170,23 +167,22 @@ def multiprecision(function):
 
 
 @functions
-def test_float64_is_within_its_bound_of_mpmath(isa, function, capsys):
+def test_float64_is_within_its_bound_of_mpmath(from_all, function, capsys):
     """Fewer inputs than above, but a judge that needs no long double and knows gelu."""
     x, exact = multiprecision(function)
-    got = KERNEL[function](x)
+    got = from_all(KERNEL[function], x)
     unit = ulp(exact.astype(np.float64), np.float64)
     with mpmath.workprec(170):
         found = [abs(mpmath.mpf(float(g)) - e) / u for g, e, u in zip(got, exact, unit, strict=True)]
     worst = np.argmax(found)
     report(
         capsys,
-        f"{function} float64 {isa}: worst error {float(found[worst]):.4f} ULP against mpmath, at {x[worst]!r}, "
+        f"{function} float64: worst error {float(found[worst]):.4f} ULP against mpmath, at {x[worst]!r}, "
         f"of {len(x):,} inputs",
     )
     assert found[worst] <= BOUND[function]["float64"]
 
 
-@cache
 def float_answers(function, step):
     """Return the inputs for float32 and the exact results, in float64."""
     x = float_inputs(function, step)
@@ -195,10 +191,10 @@ def float_answers(function, step):
 
 
 @functions
-def test_float32_is_within_its_bound(isa, function, capsys):
+def test_float32_is_within_its_bound(from_all, function, capsys):
     """Every 1999th bit pattern, and the hard inputs; 1999 is odd, so all low bits occur with all exponents."""
     x, exact = float_answers(function, 1999)
-    check_bound(capsys, function, isa, x, KERNEL[function](x), exact)
+    check_bound(capsys, function, x, from_all(KERNEL[function], x), exact)
 
 
 @pytest.mark.slow

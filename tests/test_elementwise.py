@@ -67,37 +67,36 @@ def double_inputs():
     )
 
 
-@cache
-def extended(function):
-    """Return a function of double_inputs() in extended precision."""
+def extended(function, x):
+    """Return a function of float64 numbers in extended precision."""
     with np.errstate(over="ignore", under="ignore"):
-        return REFERENCE[function](double_inputs().astype(np.longdouble))
+        return REFERENCE[function](x.astype(np.longdouble))
 
 
-def check_bound(capsys, function, isa, x, got, exact):
+def check_bound(capsys, function, x, got, exact):
     """Assert the bound, and print the worst error and where it is."""
     assert not np.isnan(got).any()
     found = errors(got, exact)
     worst = found.argmax()
     report(
         capsys,
-        f"{function} {got.dtype} {isa}: worst error {found[worst]:.4f} ULP, at {x[worst]!r}, of {len(x):,} inputs",
+        f"{function} {got.dtype}: worst error {found[worst]:.4f} ULP, at {x[worst]!r}, of {len(x):,} inputs",
     )
     assert found[worst] <= BOUND[function][got.dtype.name]
 
 
 @needs_extended
 @functions
-def test_float64_is_within_its_bound(isa, function, capsys):
+def test_float64_is_within_its_bound(from_all, function, capsys):
     x = double_inputs()
-    check_bound(capsys, function, isa, x, KERNEL[function](x), extended(function))
+    check_bound(capsys, function, x, from_all(KERNEL[function], x), extended(function, x))
 
 
 @functions
-def test_float64_is_within_its_bound_of_mpmath(isa, function, capsys):
+def test_float64_is_within_its_bound_of_mpmath(from_all, function, capsys):
     """Fewer inputs than above, but a judge that needs no long double."""
     x, exact = multiprecision(function)
-    got = KERNEL[function](x)
+    got = from_all(KERNEL[function], x)
     unit = ulp(np.minimum(exact, np.finfo(np.float64).max).astype(np.float64), np.float64)
     finite = np.isfinite(got)
     found = (
@@ -106,7 +105,7 @@ def test_float64_is_within_its_bound_of_mpmath(isa, function, capsys):
     )
     report(
         capsys,
-        f"{function} float64 {isa}: worst error {float(found.max()):.4f} ULP against mpmath, of {len(x):,} inputs",
+        f"{function} float64: worst error {float(found.max()):.4f} ULP against mpmath, of {len(x):,} inputs",
     )
     assert found.max() <= BOUND[function]["float64"]
     # Infinite only where the exact value lies more than half a unit above the largest number, a whole one by the bound.
@@ -147,7 +146,7 @@ def in_float64(function, x):
 
 
 @functions
-def test_float32_is_within_its_bound(isa, function, capsys):
+def test_float32_is_within_its_bound(from_all, function, capsys):
     """Every 769th bit pattern, and the hard inputs; 769 is odd, so all low bits occur with all exponents.
 
     The last are the worst that exhaustive runs have found for some version of the kernels.
@@ -155,7 +154,7 @@ def test_float32_is_within_its_bound(isa, function, capsys):
     worst = neighbours([-5.8727083, -59.952705, -5.542961, 4.509424], np.float32, 10)
     x = np.concatenate([float32_of_bits(0, 2**32, 769), hard_inputs(np.dtype(np.float32), reach=100), worst])
     x = x[np.isfinite(x)]
-    check_bound(capsys, function, isa, x, KERNEL[function](x), in_float64(function, x))
+    check_bound(capsys, function, x, from_all(KERNEL[function], x), in_float64(function, x))
 
 
 @pytest.mark.slow
