@@ -215,10 +215,10 @@ print(json.dumps(found))
 def test_what_a_fit_keeps(counted):
     """The gradient, the last finite parameters and Adam's two moments, but not the room of its steps."""
     found = counted("""
-x, y, found = rng.normal(size=(20_000, 20)), rng.random((20_000, 3)), []
+x, y, found = rng.normal(size=(3000, 20)), rng.random((3000, 3)), []
 for sizes in ((20, 3), (20, 64, 3), (20, 300, 300, 3)):
     for batch_size in (32, 1000):
-        nets = [fastnn.MLP(sizes, seed=0) for _ in range(10)]
+        nets = [fastnn.MLP(sizes, seed=0) for _ in range(6)]
         fit = lambda net: net.fit(x, y, validation_data=(x, y), batch_size=batch_size, n_threads=2)
         for act in fit, lambda net: net.loss_and_gradient(x, y):
             for net in nets[:2]:
