@@ -384,11 +384,6 @@ cdef class Network:
         other.parameters[...] = self.parameters
         return other
 
-    def all_finite(self, array):
-        """Whether all elements of a C-ordered array of the network's dtype are finite."""
-        cdef const fastnn_kernels *table = active_table(self.bits)
-        return bool(table.all_finite(<const void *> <uintptr_t> address(array), array.size))
-
     @property
     def n_bytes(self):
         """Bytes of memory by purpose, the last two while the last training ran."""

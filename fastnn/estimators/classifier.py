@@ -13,6 +13,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
+from fastnn._engine import is_plain_and_finite
 from fastnn.estimators.base import BaseMLP
 from fastnn.estimators.scores import accuracy
 from fastnn.estimators.solvers import Examples
@@ -311,7 +312,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             If another thread is training it.
         """
         outputs = self._outputs(X)
-        if not self.network_._engine.all_finite(outputs):  # NaN would be taken for one class or the other
+        if not is_plain_and_finite(outputs, outputs.dtype):  # NaN would be taken for one class or the other
             row = int(np.argwhere(np.isnan(outputs))[0, 0])
             raise ValueError(
                 f"X must have rows whose probabilities are finite in {outputs.dtype}; those of row {row} are "

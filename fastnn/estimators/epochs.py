@@ -279,7 +279,7 @@ class Stochastic:
         assert self.validation_rows is not None
         outputs = np.empty((len(self.validation_rows.x), e.n_outputs_), self.network.dtype)
         self.network._engine.predict(self.validation_rows, outputs, self.n_threads)
-        finite = self.network._engine.all_finite(outputs)
+        finite = _engine.is_plain_and_finite(outputs, outputs.dtype)
         score = e._score_outputs(outputs, self.validation) if finite else math.nan
         e.validation_scores_.append(score)
         if self.prints:
