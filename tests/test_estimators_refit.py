@@ -282,6 +282,16 @@ class TestCheckpoints:
         net.set_params(max_iter=5, callbacks=()).fit(X, NUMBER)
         assert same(net, self.whole(arguments))
 
+    @pytest.mark.parametrize("n", [60, 89])
+    def test_other_rows(self, n):
+        """Of another number: the order of the rows, which is shuffled further where they are as many, begins anew."""
+        net = regressor(warm_start="resume", batch_size=16, max_iter=2).fit(X, NUMBER)
+        twin = copy.deepcopy(net)
+        del twin._order
+        net.fit(X[:n], NUMBER[:n])
+        assert sorted(net._order) == list(range(n))
+        assert same(net, twin.fit(X[:n], NUMBER[:n]))
+
     def test_partial_fit_between(self):
         """What it learned is not taken back by the parameters that early stopping once put aside."""
         net = regressor(warm_start="resume", early_stopping=True, max_iter=3).fit(X, NUMBER)
