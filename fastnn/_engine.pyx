@@ -540,6 +540,8 @@ cdef class Network:
         if (table.shape[1] < 1 or table.shape[0] != (3 if watch.rows is None else 4)
                 or table.strides[1] != sizeof(double)):
             raise ValueError("fit: the table must have contiguous rows for what the epochs leave")
+        if order is not None and order.shape[0] != rows.batch.rows:
+            raise ValueError("fit: the order must be a permutation of the rows")
         memset(&f, 0, sizeof(f))
         self.check_unused()
         self.busy = True

@@ -124,7 +124,8 @@ cdef inline object operand(object value, str name):
     return as_floating(value, name)
 
 
-cdef object check_out(object out, tuple shape, object dtype):
+cpdef object check_out(object out, tuple shape, object dtype):
+    """Raise a TypeError or a ValueError unless `out` is an array that such a result can be written to."""
     if not isinstance(out, ndarray):
         raise TypeError(f"out must be a numpy.ndarray; got {type(out).__name__}")
     if out.dtype != dtype:

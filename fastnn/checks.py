@@ -174,16 +174,3 @@ def functions(value: Any, name: str) -> tuple[Callable[..., Any], ...]:
         if inspect.isgeneratorfunction(element) or inspect.iscoroutinefunction(element):
             raise TypeError(f"{name} must be a function or several, without yield and not async; got {element!r}")
     return elements
-
-
-def output_array(value: object, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return an array that results of this shape and dtype may be written to, of any strides."""
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} must be a numpy.ndarray; got {type(value).__name__}")
-    if value.dtype != dtype:
-        raise TypeError(f"{name} must have dtype {dtype}; got {value.dtype}")
-    if value.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}; got {value.shape}")
-    if not value.flags.writeable:
-        raise ValueError(f"{name} must be writeable; got a read-only array")
-    return value

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastnn import _engine, checks, data, pickles, storage
 from fastnn._engine import Network, Rows, Watch
+from fastnn._kernels import check_out
 from fastnn.descent import Descent
 from fastnn.early_stopping import EarlyStopping
 from fastnn.history import History
@@ -443,7 +444,7 @@ class MLP:
         threads = threads_of_call(n_threads, self._engine.forward_work(rows))
         result = np.empty(shape, self._dtype)
         if out is not None:
-            checks.output_array(out, "out", shape, self._dtype)
+            check_out(out, shape, self._dtype)
             if out.flags.c_contiguous and out.flags.aligned and not _overlaps(out, rows.x):
                 result = out
         self._engine.predict(rows, result, threads)
