@@ -183,6 +183,7 @@ cdef fastnn_table_view view_of(object array) except *:
     view.columns = array.shape[1]
     view.type = ELEMENT_TYPES[array.dtype]
     view.indices = view.row_starts = NULL
+    view.index_type = FASTNN_INT32  # of none; a struct that is returned is copied whole
     view.by_elements = False
     return view
 
