@@ -10,6 +10,7 @@
 #include <string.h>
 
 #if defined(_MSC_VER) && !defined(__clang__)
+#pragma fp_contract(off) /* on by default before Visual Studio 2022 */
 #define INLINE static __forceinline
 #define NOINLINE __declspec(noinline)
 #define UNROLL
