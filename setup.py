@@ -82,6 +82,8 @@ class BuildExtensions(build_ext):
         if self.is_msvc:
             return ["/std:c11", "/O2", "/fp:precise"]
         flags = ["-std=c11", *optimization, "-g0", "-fno-fast-math", "-ffp-contract=off"]
+        if "emulate" in build_options():
+            flags += ["-funsigned-char"]  # as on Linux's machines that have NEON
         if "sanitize" in build_options():
             flags += ["-g1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
             flags += ["-fno-sanitize-recover=undefined"]

@@ -189,13 +189,13 @@ cdef class TwoLayer:
         Ctrl-C stops between two of them; a long one is abandoned, which leaves the weights as the last left them.
         """
         cdef int64_t done = 0, chunk, chunk_size = UNINTERRUPTED // self.cost
-        cdef char[::1] losses
+        cdef unsigned char[::1] losses
         self.check_unused()
         self.check_paired()
         result = np.empty(iterations, self.dtype)
         if iterations == 0:
             return result
-        losses = result.view(np.int8)
+        losses = result.view(np.uint8)
         self.scratch(active_table(self.bits))
         self.busy = True
         try:
@@ -242,14 +242,14 @@ cdef class TwoLayer:
         cdef int64_t n_rows = x.shape[0], size = self.bits // 8, first = 0
         cdef int64_t n_kept = min(n_rows, <int64_t> BLOCK_ROWS)
         cdef Workspace hidden = Workspace(), scratch = Workspace()
-        cdef const char[::1] rows
-        cdef char[::1] predictions
+        cdef const unsigned char[::1] rows
+        cdef unsigned char[::1] predictions
         self.check_idle()
         result = np.empty((n_rows, network.n_outputs), self.dtype)
         if n_rows == 0:
             return result
-        rows = x.reshape(-1).view(np.int8)
-        predictions = result.reshape(-1).view(np.int8)
+        rows = x.reshape(-1).view(np.uint8)
+        predictions = result.reshape(-1).view(np.uint8)
         network.n_rows = n_kept
         network.layer1 = hidden.reserve(n_kept * network.n_hidden * size)
         scratch.reserve(table.two_layer_workspace(&network))
