@@ -79,8 +79,8 @@ class BuildExtensions(build_ext):
 
     def common_flags(self, *optimization: str) -> list[str]:
         """List the flags for every C file. None may let the compiler contract or reorder floating-point operations."""
-        if self.is_msvc:
-            return ["/std:c11", "/O2", "/fp:precise"]
+        if self.is_msvc:  # setuptools has /GL, by which the linker might mix code of several instruction sets
+            return ["/std:c11", "/O2", "/GL-", "/fp:precise"]
         flags = ["-std=c11", *optimization, "-g0", "-fno-fast-math", "-ffp-contract=off"]
         if "emulate" in build_options():
             flags += ["-funsigned-char"]  # as on Linux's machines that have NEON

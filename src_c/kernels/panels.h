@@ -9,7 +9,7 @@ enum { SHORT = (REGISTERS - 2 * TILE_VECTORS - 1) / TILE_VECTORS };
 _Static_assert((int)SHORT <= 13, "short_panel has 13 cases");
 
 /* `rows` rows of C, for a short k: the rows of a panel of B are in registers. */
-INLINE void short_rows(real *c, matrix a, const vec b[SHORT][TILE_VECTORS], epilogue e, const int rows, const int k,
+INLINE void short_rows(real *c, matrix a, vec b[SHORT][TILE_VECTORS], epilogue e, const int rows, const int k,
                        const int vectors) {
     vec sum[2][TILE_VECTORS];
     UNROLL
