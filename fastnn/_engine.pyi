@@ -1,3 +1,4 @@
+from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -5,7 +6,6 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Self, disjoint_base
 
 from fastnn.data import SparseTable
-from fastnn.interrupts import HeldInterrupts
 
 ACTIVATIONS: tuple[str, ...]
 LOSSES: tuple[str, ...]
@@ -70,6 +70,16 @@ def restored_optimizer(
     beta_1_power: float,
     beta_2_power: float,
 ) -> Optimizer: ...
+
+@disjoint_base
+class HeldInterrupts:
+    @property
+    def pending(self) -> bool: ...
+    def __enter__(self) -> HeldInterrupts: ...
+    def note(self, number: int, frame: FrameType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
 
 @disjoint_base
 class Watch:

@@ -4,6 +4,9 @@ Python checks and converts; what comes here has the right dtype, shape and meani
 as src_c/fastnn.h counts them.
 """
 
+import _signal  # the functions of `signal` make enumerations of numbers, which takes longer than a small network's step
+import threading
+
 import numpy as np
 
 from fastnn._kernels import ACTIVATIONS
@@ -71,7 +74,7 @@ cdef enum:
     INTERRUPTED = 100
     LONG_ROW = 1_000_000  # parameters from which one row takes so long that other Python threads should run meanwhile
     TEXTBOOK_ROWS = 4
-    CHECKED_ELEMENTS = 1 << 22  # some milliseconds' work between two looks for Ctrl-C
+    UNINTERRUPTED_ELEMENTS = 1 << 22  # some milliseconds' work between two looks for Ctrl-C
     # What multiplying sparse rows by their elements costs, in columns of a dense row: see multiplies_elements.
     ELEMENT_COST = 2
     BACKWARD_COST = 3
@@ -141,7 +144,7 @@ cdef int64_t address(object array) except? -1:
 
 
 cdef bint is_plain(object array, object dtype, int64_t item_size) noexcept:
-    """Whether it is a matrix with rows and columns, contiguous, aligned and of float32 or float64, the dtype."""
+    """Whether it is a matrix of the dtype with rows and columns, contiguous and aligned."""
     cdef const array_fields *fields = <const array_fields *> <void *> array
     return (type(array) is ndarray and fields.nd == 2 and <void *> fields.descr == <void *> dtype
             and fields.dimensions[0] > 0 and fields.dimensions[1] > 0
@@ -159,9 +162,9 @@ def is_plain_and_finite(array, dtype not None):
     if not finite:
         return False
     n = fields.dimensions[0] * fields.dimensions[1]
-    for done in range(0, n, CHECKED_ELEMENTS):
+    for done in range(0, n, UNINTERRUPTED_ELEMENTS):
         with nogil:
-            finite = table.all_finite(fields.data + done * item_size, min(CHECKED_ELEMENTS, n - done))
+            finite = table.all_finite(fields.data + done * item_size, min(UNINTERRUPTED_ELEMENTS, n - done))
         if not finite:
             return False
         PyErr_CheckSignals()
@@ -289,6 +292,52 @@ def restored_optimizer(kind, constants, first, second, beta_1_power, beta_2_powe
             moment[...] = saved
     optimizer.beta_1_power, optimizer.beta_2_power = beta_1_power, beta_2_power
     return optimizer
+
+
+cdef class HeldInterrupts:
+    """A context manager in which Ctrl-C raises nothing: `pending` tells that it came.
+
+    So an epoch's weights, optimizer state and history are changed all or none. It holds what Python itself would make a
+    KeyboardInterrupt of; a signal handler of the program's own is left alone, and other threads than the main one hear
+    no signals. What such a handler raises while the engine runs is raised at the end of the block.
+
+    It is compiled, for Python calls handlers between its own instructions: one that raises must not come between the
+    two changes of SIGINT's, or Ctrl-C would be held for good.
+    """
+
+    cdef readonly bint pending
+    cdef bint holds
+    cdef object raised
+
+    def __enter__(self):
+        self.holds = (threading.current_thread() is threading.main_thread()
+                      and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler)
+        if self.holds:
+            _signal.signal(_signal.SIGINT, self.note)
+        return self
+
+    def note(self, number, frame):
+        """The handler of SIGINT meanwhile."""
+        self.pending = True
+
+    cdef int hold(self, object raised) except -1:
+        """Keep what a signal's handler raised for the end of the block; a KeyboardInterrupt only ends the fit."""
+        if not isinstance(raised, KeyboardInterrupt):
+            self.raised = raised
+        return 0
+
+    def __exit__(self, kind, error, traceback):
+        while self.holds:
+            try:
+                _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+                self.holds = False
+            except BaseException as raised:  # by a handler that was due, before anything was changed
+                self.hold(raised)
+        held, self.raised = self.raised, None
+        if held is not None and error is not None:
+            raise held from error
+        if held is not None:
+            raise held
 
 
 cdef class Watch:
@@ -520,7 +569,8 @@ cdef class Network:
         return 0
 
     def fit(self, Rows rows, int64_t batch_size, Optimizer optimizer, double[:, :] table, bit_generator,
-            bint shuffle, Watch watch, double deadline, interrupts, int64_t n_threads, int64_t[::1] order=None):
+            bint shuffle, Watch watch, double deadline, HeldInterrupts interrupts, int64_t n_threads,
+            int64_t[::1] order=None):
         """Train for as many epochs as `table` has columns, which is laid out as fastnn.history.History.room.
 
         It holds their learning rates; their losses and seconds are written to it.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROWS = ("loss", "learning_rate", "seconds", "validation_loss")  # the last one only with validation data
+MOST_LEFT = 1024  # epochs for which a history that is kept has room to no purpose
 LOSS, LEARNING_RATE, SECONDS, VALIDATION_LOSS = range(len(ROWS))
 STOPS = (None, "early_stopping", "max_time", "callback", "interrupt")
 
@@ -113,7 +114,7 @@ class History:
         Raises
         ------
         ValueError
-            If it is not, or the lengths differ.
+            If validation_loss is given where it should not be, or not where it should, or the lengths differ.
         """
         if (validation_loss is not None) != self._validates:
             raise ValueError(f"validation_loss must {'' if self._validates else 'not '}be given for this history")
@@ -142,6 +143,11 @@ class History:
             if self.epochs > 0:
                 table[:, : self.epochs] = self._table[:, : self.epochs]
             self._table = table
+
+    def trim(self) -> None:
+        """Give back the room of epochs that a fit was to have and that it ended before."""
+        if self._table.shape[1] - self.epochs > MOST_LEFT:
+            self._table = self._table[:, : self.epochs].copy()
 
     def _look_for_the_best(self, losses: NDArray[np.float64]) -> None:
         """Update best_epoch by the losses of the epochs from self.epochs on; not a number and -inf are none."""

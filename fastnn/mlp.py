@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -396,13 +397,14 @@ class MLP:
                 deadline=_engine.seconds() + max_time,
                 n_threads=threads,
             )
-            training.run(epochs, functions, verbose)
-        except FloatingPointError:
-            self._descent = None
-            raise
+            try:
+                training.run(epochs, functions, verbose)
+            finally:
+                if training.diverged:
+                    self._descent = None
+                if watch.best_parameters is not None and watch.best_epoch >= 0:
+                    self._engine.parameters[...] = watch.best_parameters
         finally:
-            if watch.best_parameters is not None and watch.best_epoch >= 0:
-                self._engine.parameters[...] = watch.best_parameters
             self._engine.release()
         return history
 
@@ -676,7 +678,7 @@ class MLP:
         header, arrays = storage.read(path)
         try:
             return cls._from_state(header, arrays)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, MemoryError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"cannot load {os.fspath(path)}: it does not describe a network ({error!r})") from None
 
     def to_torch(self, *, logits: bool = False) -> Any:
@@ -840,6 +842,10 @@ class MLP:
     @classmethod
     def _from_state(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "MLP":
         """Make again what `_state` described."""
+        sizes = checks.layer_sizes(header["layer_sizes"], bias=header["bias"])
+        n_parameters = sum((n_in + header["bias"]) * n_out for n_in, n_out in itertools.pairwise(sizes))
+        if arrays["parameters"].shape != (n_parameters,):  # before there is memory for what it may claim
+            raise ValueError(f"{n_parameters} parameters must be saved; got {arrays['parameters'].size}")
         net = cls.__new__(cls)
         *hidden, output = header["activations"]
         net._build(

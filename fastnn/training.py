@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from fastnn import _engine
+from fastnn._engine import HeldInterrupts
 from fastnn.descent import Descent
 from fastnn.history import LEARNING_RATE, LOSS, VALIDATION_LOSS, History
-from fastnn.interrupts import HeldInterrupts
 from fastnn.progress import Progress
 from fastnn.schedules import ReduceOnPlateau
 
 MOST_EPOCHS_IN_A_CALL = 1 << 16
-MOST_EPOCHS_RESERVED = 1 << 20  # of the history at once: room that is not used takes no memory
+MOST_EPOCHS_RESERVED = 1 << 20  # of the history at once
 SHOWN_EVERY = 0.1  # seconds, with verbose=1
 
 
@@ -32,6 +32,7 @@ class Training:
     shuffle: bool
     deadline: float  # on the clock of _engine.seconds
     n_threads: int
+    diverged: bool = False
 
     def run(self, epochs: int, callbacks: Sequence[Callable[[History], Any]], verbose: int) -> None:
         """Train for so many epochs, or fewer: History.stopped_by says why."""
@@ -57,6 +58,8 @@ class Training:
                         chunk = min(2 * chunk, MOST_EPOCHS_IN_A_CALL)
         except KeyboardInterrupt:  # in a callback, or between two blocks of epochs
             history.stopped_by = "interrupt"
+        finally:
+            history.trim()
 
     def _run_epochs(self, n_epochs: int, interrupts: HeldInterrupts) -> None:
         """Do some epochs, or fewer, and tell the history."""
@@ -79,6 +82,7 @@ class Training:
         self.descent.advance(table[VALIDATION_LOSS if validates else LOSS, :done])
         history.count(done)
         if reason == "not_finite":
+            self.diverged = True
             validation = ", that of validation_data" if validates else ""
             restores = self.watch.best_parameters is not None and self.watch.best_epoch >= 0
             kept = f"of epoch {self.watch.best_epoch}, the best one" if restores else "from before that epoch"

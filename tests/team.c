@@ -51,7 +51,10 @@ typedef struct {
 } job;
 
 static job random_job(void) {
-    job j = {.pieces = below(MOST_PIECES + 1), .needs_all = one_in(2), .slow = one_in(6) ? below(200) : 0};
+    job j = {0}; /* filled one by one, for the same numbers with any compiler */
+    j.pieces = below(MOST_PIECES + 1);
+    j.needs_all = one_in(2);
+    j.slow = one_in(6) ? below(200) : 0;
     if (j.needs_all) j.rounds = below(3);
     return j;
 }

@@ -80,6 +80,34 @@ class TestArrays:
             tables.add(history._table.shape)
         assert len(tables) == 13
 
+    def test_what_is_written_to_its_room_counts_when_it_is_counted(self):
+        history = history_of([3, 2])
+        before = history.loss
+        room = history.room(2000)
+        assert room.shape == (3, 2000)
+        room[:, :3] = [[1, 5, 4], [0.1] * 3, [0.2] * 3]
+        assert history.epochs == 2
+        history.count(2)
+        assert (history.epochs, history.best_epoch) == (4, 2)
+        assert history.loss.tolist() == [3, 2, 1, 5]
+        assert before.tolist() == [3, 2]
+
+    def test_trimming_gives_back_room_and_nothing_else(self):
+        history = history_of([3, 2])
+        history.reserve(10**4)
+        before = history.loss
+        history.trim()
+        assert history._table.shape == (3, 2)
+        assert before.tolist() == history.loss.tolist() == [3, 2]
+        history.append([1], 0.1, 0.2)
+        history.trim()
+        assert history.loss.tolist() == [3, 2, 1]
+        assert history._table.shape[1] > 3  # little is left as it is
+
+    def test_a_fit_that_ends_early_keeps_no_room(self):
+        history = fastnn.MLP([1, 1]).fit([[1.0]], [1.0], epochs=10**5, max_time=0)
+        assert history._table.shape[1] <= 2048
+
     def test_validation_loss_is_due_or_not(self):
         with pytest.raises(ValueError, match=r"^validation_loss must be given"):
             History(validation=True).append(1, 1, 1)

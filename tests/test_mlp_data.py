@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn import _engine
 
 DESCRIBED = networks.network((6, 9, 2), "tanh", l2=0.125)
 N = 45
@@ -278,3 +279,33 @@ def test_x_is_never_copied_whole(run, kind):
         pytest.skip("the limit on a process's data has no effect here")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["1", "True", "True"]
+
+
+class TestPlainAndFinite:
+    """What the engine itself finds finite; anything else takes the way that names the element."""
+
+    @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+    def test_wherever_it_is(self, isa, dtype, wrong):
+        array = np.ones((37, 3), dtype)
+        assert _engine.is_plain_and_finite(array, dtype)
+        for i in range(array.size):
+            array.flat[i] = wrong
+            assert not _engine.is_plain_and_finite(array, dtype)
+            array.flat[i] = np.finfo(dtype).max
+
+    def test_at_the_edge_of_what_is_looked_at_at_once(self):
+        array = np.ones((2**22 + 5, 1), np.float32)
+        for i in (2**22 - 1, 2**22, 2**22 + 4):
+            array[i] = np.nan
+            assert not _engine.is_plain_and_finite(array, array.dtype)
+            array[i] = 1
+        assert _engine.is_plain_and_finite(array, array.dtype)
+
+    def test_what_is_not_plain(self, dtype):
+        array = np.ones((6, 4), dtype)
+        shifted = np.ones(6 * 4 * dtype.itemsize + 1, np.uint8)[1:].view(dtype).reshape(6, 4)
+        others = [array.T, array[:, :3], array[::2], array[::-1], array[:0], array[:, :0], array[0], array[None]]
+        others += [array.astype(dtype.newbyteorder()), array.astype(int), array.view(np.matrix), shifted, None]
+        assert not any(_engine.is_plain_and_finite(other, dtype) for other in others)
+        for plain in (array[2:4], array[:1, :3], array[:, :1].copy(), array[3:, :]):
+            assert _engine.is_plain_and_finite(plain, dtype)

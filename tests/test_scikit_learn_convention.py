@@ -8,8 +8,8 @@ import reference_mlp
 
 import fastnn
 from fastnn import _engine, data
+from fastnn._engine import HeldInterrupts
 from fastnn.history import LEARNING_RATE, LOSS, History
-from fastnn.interrupts import HeldInterrupts
 
 LOSSES = ["mse", "mae", "huber", "quantile", "poisson", "binary_cross_entropy", "cross_entropy"]
 ERRORS = ["mse", "mae", "huber", "quantile"]  # means over outputs
@@ -232,6 +232,21 @@ def test_the_shuffle_is_numpys(n, bits):
         theirs.shuffle(expected)
     np.testing.assert_array_equal(order, expected)
     assert ours.randint(2**31) == theirs.randint(2**31)
+
+
+@pytest.mark.parametrize("order", [np.arange(2), np.arange(4)])
+def test_an_order_of_other_rows(order):
+    with pytest.raises(ValueError, match="fit: the order"):
+        run_engine(np.zeros((3, 1)), np.zeros(3), order)
+
+
+def test_a_table_for_other_epochs():
+    net = fastnn.MLP([1, 1])
+    rows = data.rows([[1.0]], [1.0], None, ("X", "y", "w"), (1, 1), "mse", net.dtype)
+    options = np.random.RandomState(0)._bit_generator, False, _engine.Watch(), math.inf, HeldInterrupts(), 1
+    for table in (np.empty((3, 0)), np.empty((4, 1)), np.empty((3, 4))[:, ::2]):
+        with pytest.raises(ValueError, match="fit: the table"):
+            net._engine.fit(rows, 1, _engine.Optimizer("sgd", net.parameters), table, *options)
 
 
 def test_each_step_takes_the_row_that_the_order_names():

@@ -23,7 +23,6 @@ def compiled(tmp_path):
 
     def compile_c(*arguments):
         command = [compiler, "-std=c11", "-O1", "-g1", "-Wall", "-Wextra", "-pthread", *arguments]
-        # without the sanitizers under which this very process may run
         return subprocess.run(command, cwd=tmp_path, env=unsanitized(), capture_output=True, text=True, check=False)
 
     return compile_c

@@ -5,7 +5,6 @@ nothing of Python between them.
 """
 
 import math
-import time
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from fastnn import _engine, checks, notices
+from fastnn._engine import HeldInterrupts
 from fastnn.estimators.monitoring import Monitor
 from fastnn.estimators.solvers import NOT_FINITE, Examples, solver_of
 from fastnn.history import LEARNING_RATE, LOSS, VALIDATION_LOSS, History
-from fastnn.interrupts import HeldInterrupts
 from fastnn.mlp import MLP
 from fastnn.progress import Progress, say
 from fastnn.schedules import ReduceOnPlateau
@@ -186,6 +185,7 @@ class Stochastic:
         except KeyboardInterrupt:
             self.history.stopped_by = "interrupt"
         finally:
+            self.history.trim()
             if e.early_stopping:
                 if self.resumes:
                     e._last_parameters = self.network.parameters.copy()
@@ -198,19 +198,20 @@ class Stochastic:
         most = 1 if self.monitor is None else e.max_iter
         chunk = 1 if self.one_by_one or e.verbose else MOST_EPOCHS_IN_A_CALL
         while e.n_iter_ < most:
-            start = time.monotonic()
+            start = _engine.seconds()
             if self.monitor is not None:
                 self.monitor.begin_epoch()
             with HeldInterrupts() as interrupts:
                 reason = self._take_epochs(min(chunk, most - e.n_iter_), interrupts)
+                if reason == "not_finite":
+                    self._end_diverged()
+                elif e.early_stopping:
+                    self._watch_score()
             if interrupts.pending and reason == "finished":  # it came after the engine last looked
                 reason = "interrupt"
             progress.update(self.history)
             if reason == "not_finite":
-                self._end_diverged()
                 return
-            if e.early_stopping:
-                self._watch_score()
             if e._no_improvement_count > self.patience and self._ends():
                 self.history.stopped_by = "early_stopping"
             elif reason in ("max_time", "interrupt"):
@@ -221,7 +222,7 @@ class Stochastic:
                 self.history.stopped_by = "callback"
             if self.history.stopped_by is not None:
                 return
-            if e.verbose and not self.one_by_one and time.monotonic() - start < SHOWN_EVERY:
+            if e.verbose and not self.one_by_one and _engine.seconds() - start < SHOWN_EVERY:
                 chunk = min(2 * chunk, MOST_EPOCHS_IN_A_CALL)
         if self.monitor is not None:
             notices.warn(
