@@ -66,6 +66,8 @@ class BuildExtensions(build_ext):
         extension.extra_compile_args = self.common_flags("-Og" if "sanitize" in build_options() else "-O1")
         if "sanitize" in build_options():
             extension.extra_link_args = ["-fsanitize=address,undefined"]
+        if "emulate" in build_options():  # as char is on Linux's machines that have NEON; SIMDe cannot do with it
+            extension.extra_compile_args += ["-funsigned-char"]
         if extension.name == "fastnn._kernels":
             extension.extra_objects = [*self.compile_kernels(), *self.compile_loops("multiplying", "team", "multiply")]
         elif extension.name == "fastnn._engine":  # team.c keeps no state, so two copies are as good as one
@@ -82,8 +84,6 @@ class BuildExtensions(build_ext):
         if self.is_msvc:  # setuptools has /GL, by which the linker might mix code of several instruction sets
             return ["/std:c11", "/O2", "/GL-", "/fp:precise"]
         flags = ["-std=c11", *optimization, "-g0", "-fno-fast-math", "-ffp-contract=off"]
-        if "emulate" in build_options():
-            flags += ["-funsigned-char"]  # as on Linux's machines that have NEON
         if "sanitize" in build_options():
             flags += ["-g1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
             flags += ["-fno-sanitize-recover=undefined"]
