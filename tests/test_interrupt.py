@@ -193,22 +193,20 @@ def test_what_a_handler_raises_leaves_a_network_that_knows_its_epochs():
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer. Maximum iterations")
-@pytest.mark.parametrize("early_stopping", [False, True])
-def test_what_a_handler_raises_leaves_an_estimator_that_knows_its_epochs(early_stopping):
+def test_what_a_handler_raises_leaves_an_estimator_that_knows_its_epochs():
     pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
     x = np.random.default_rng(0).normal(size=(5000, 2))
-    options = {"hidden_layer_sizes": (8,), "batch_size": 4500, "tol": 0.0, "random_state": 0, "warm_start": "resume"}
-    options |= {"early_stopping": True, "validation_fraction": 0.1} if early_stopping else {"batch_size": 5000}
+    options = {"hidden_layer_sizes": (8,), "batch_size": 5000, "tol": 0.0, "random_state": 0, "warm_start": "resume"}
     net, twin = (fastnn.MLPRegressor(max_iter=1, n_iter_no_change=np.inf, **options).fit(x, x[:, 0]) for _ in range(2))
     net.set_params(max_iter=10**5)
     after_time_is_up(net.network_, lambda: net.fit(x, x[:, 0]))
-    assert net.t_ == net.batch_size * len(net.loss_curve_) == net.batch_size * (1 + net.n_iter_) > net.batch_size
+    assert net.t_ == 5000 * len(net.loss_curve_) == 5000 * (1 + net.n_iter_) > 5000
     twin.set_params(max_iter=net.n_iter_).fit(x, x[:, 0])
     np.testing.assert_array_equal(net.network_.parameters, twin.network_.parameters)
-    assert net.validation_scores_ == twin.validation_scores_
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there is no SIGALRM")
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python itself may not call __exit__ then (its issue 29988)")
 def test_what_a_handler_raises_at_the_end_leaves_ctrl_c_alone():
     """A signal comes within the call whose error ends the block, so its handler is due where SIGINT's is put back."""
     send = getattr(ctypes.CDLL(None), "raise")
