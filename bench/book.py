@@ -66,13 +66,7 @@ def measure_training(settings, progress):
         "iterations": rivals.ITERATIONS,
         "missing": missing,
         "contenders": [
-            {
-                "name": network.name,
-                "version": network.version,
-                "microseconds": {key: 1e6 * value for key, value in measured.time(network.name).items()},
-                "times_fastnn": measured.ratio(network.name, rivals.FastnnTrain.name),
-                **errors[network.name],
-            }
+            {**measured.beside(rivals.FastnnTrain.name, network.name, network.version), **errors[network.name]}
             for network in networks
         ],
     }

@@ -89,12 +89,7 @@ def measure_network(workload, settings, progress):
         **{name: getattr(workload, name) for name in ("name", "sizes", "batch", "dtype")},
         "missing": missing,
         "contenders": [
-            {
-                "name": network.name,
-                "version": network.version,
-                "microseconds": harness.microseconds(measured.time(network.name)),
-                "times_fastnn": measured.ratio(network.name, FastnnCalls.name),
-            }
+            measured.beside(FastnnCalls.name, network.name, network.version)
             for network in networks
             if not isinstance(network, FastnnFit)
         ],

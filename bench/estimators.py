@@ -118,15 +118,7 @@ def timed(contenders, settings):
     """Measure ours and theirs."""
     measured = harness.measure(contenders, settings)
     versions = {OURS: fastnn.__version__, THEIRS: metadata.version("scikit-learn")}
-    return [
-        {
-            "name": name,
-            "version": versions[name],
-            "microseconds": harness.microseconds(measured.time(name)),
-            "times_fastnn": measured.ratio(name, OURS),
-        }
-        for name in versions
-    ]
+    return [measured.beside(OURS, name, version) for name, version in versions.items()]
 
 
 def print_summary(results):

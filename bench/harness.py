@@ -110,6 +110,15 @@ class Measurement:
         """Median and quartiles of name's time divided by to's, each pair out of one round."""
         return quartiles([a / b for a, b in zip(self.seconds[name], self.seconds[to], strict=True)])
 
+    def beside(self, ours, name, version):
+        """Return what the results say of a contender: its name and version, its time, and that over ours."""
+        return {
+            "name": name,
+            "version": version,
+            "microseconds": microseconds(self.time(name)),
+            "times_fastnn": self.ratio(name, ours),
+        }
+
     def share(self, parts, of):
         """Median and quartiles of the time for {name: units} of several contenders' work, divided by of's time."""
         rounds = range(len(self.seconds[of]))

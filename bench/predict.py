@@ -147,16 +147,14 @@ def measure(workload, rows, settings, progress):
         "goal": least if rows == 1 else least_of_many,
         "missing": missing,
         "contenders": [
-            {
-                "name": name,
-                "version": metadata.version(KINDS[name][1]) if KINDS[name][1] else fastnn.__version__,
-                "microseconds": harness.microseconds(measured.time(name)),
-                "times_fastnn": measured.ratio(name, OURS),
-                "largest_error": error,
-            }
-            for name, error in errors.items()
+            {**measured.beside(OURS, name, version(name)), "largest_error": error} for name, error in errors.items()
         ],
     }
+
+
+def version(name):
+    """Return that of a contender's package."""
+    return metadata.version(KINDS[name][1]) if KINDS[name][1] else fastnn.__version__
 
 
 def verify(name, workload, output, expected):

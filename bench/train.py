@@ -93,13 +93,7 @@ def measure_workload(workload, threads, settings, progress):
         **describe(workload),
         "missing": missing,
         "contenders": [
-            {
-                "name": network.name,
-                "version": network.version,
-                "microseconds": harness.microseconds(measured.time(network.name)),
-                "times_fastnn": measured.ratio(network.name, OURS),
-                "distance": distances[network.name],
-            }
+            {**measured.beside(OURS, network.name, network.version), "distance": distances[network.name]}
             for network in networks
         ],
         "one_thread_times_fastnn": measured.ratio("one thread", OURS) if threads > 1 else None,
